@@ -1,0 +1,311 @@
+"""milepost: an asyncio-native tracking engine.
+
+Declare what to track, await ``track(group_id, data)`` for everything that happens, and hear
+through listeners and queues when something is reached. This is the door: names are
+imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from milepost.bus.dispatcher import ListenerHandle as ListenerHandle
+    from milepost.bus.failed import FailedDelivery as FailedDelivery
+    from milepost.bus.subscriptions import Subscription as Subscription
+    from milepost.conditions.base import BaseCondition as BaseCondition
+    from milepost.conditions.combinators import (
+        AllOf as AllOf,
+        AnyOf as AnyOf,
+        Not as Not,
+    )
+    from milepost.conditions.keys import (
+        KeyExists as KeyExists,
+        KeyNotExists as KeyNotExists,
+        KeyValueComparison as KeyValueComparison,
+        KeyValueContained as KeyValueContained,
+        KeyValueEQ as KeyValueEQ,
+        KeyValueGE as KeyValueGE,
+        KeyValueGT as KeyValueGT,
+        KeyValueInList as KeyValueInList,
+        KeyValueLE as KeyValueLE,
+        KeyValueLT as KeyValueLT,
+        KeyValueListHasItem as KeyValueListHasItem,
+        KeyValueListIntersectList as KeyValueListIntersectList,
+        KeyValueListNotHasItem as KeyValueListNotHasItem,
+        KeyValueListNotIntersectList as KeyValueListNotIntersectList,
+        KeyValueNE as KeyValueNE,
+        KeyValueNotContained as KeyValueNotContained,
+        KeyValueNotInList as KeyValueNotInList,
+    )
+    from milepost.conditions.where import where as where
+    from milepost.data_caches.base import BaseDataCache as BaseDataCache
+    from milepost.data_caches.memory import MemoryDataCache as MemoryDataCache
+    from milepost.data_stores.base import BaseDataStore as BaseDataStore
+    from milepost.data_stores.memory import MemoryDataStore as MemoryDataStore
+    from milepost.data_stores.sqlite import SQLiteDataStore as SQLiteDataStore
+    from milepost.errors import (
+        AmbiguousState as AmbiguousState,
+        BackendUnavailable as BackendUnavailable,
+        CacheUnavailable as CacheUnavailable,
+        CommitConflict as CommitConflict,
+        CommitUncertain as CommitUncertain,
+        ConflictingNameError as ConflictingNameError,
+        InvalidDefinition as InvalidDefinition,
+        ManagerClosed as ManagerClosed,
+        MilepostError as MilepostError,
+        MissingExtra as MissingExtra,
+        OutboxFull as OutboxFull,
+        QueueOverflow as QueueOverflow,
+        RecordTooLarge as RecordTooLarge,
+        StoreLeased as StoreLeased,
+        StoreUnavailable as StoreUnavailable,
+        TrackerNotFound as TrackerNotFound,
+        UndecodableError as UndecodableError,
+        UnknownEventError as UnknownEventError,
+        UnknownKindError as UnknownKindError,
+    )
+    from milepost.events.codes import (
+        EVENT_ALL as EVENT_ALL,
+        EVENT_TRACKER_ADDED as EVENT_TRACKER_ADDED,
+        EVENT_TRACKER_ALL_COMPLETED as EVENT_TRACKER_ALL_COMPLETED,
+        EVENT_TRACKER_EXPIRED as EVENT_TRACKER_EXPIRED,
+        EVENT_TRACKER_LIMITED as EVENT_TRACKER_LIMITED,
+        EVENT_TRACKER_PROGRESSED as EVENT_TRACKER_PROGRESSED,
+        EVENT_TRACKER_REMOVED as EVENT_TRACKER_REMOVED,
+        EVENT_TRACKER_RESET as EVENT_TRACKER_RESET,
+        EVENT_TRACKER_STAGE_COMPLETED as EVENT_TRACKER_STAGE_COMPLETED,
+    )
+    from milepost.events.types import (
+        Event as Event,
+        TrackerAdded as TrackerAdded,
+        TrackerAllCompleted as TrackerAllCompleted,
+        TrackerEvent as TrackerEvent,
+        TrackerExpired as TrackerExpired,
+        TrackerLimited as TrackerLimited,
+        TrackerProgressed as TrackerProgressed,
+        TrackerRemoved as TrackerRemoved,
+        TrackerReset as TrackerReset,
+        TrackerStageCompleted as TrackerStageCompleted,
+    )
+    from milepost.limiters.base import BaseLimiter as BaseLimiter
+    from milepost.limiters.count import CountLimiter as CountLimiter
+    from milepost.limiters.time import TimeLimiter as TimeLimiter
+    from milepost.manager import (
+        ManagerStatus as ManagerStatus,
+        TrackItem as TrackItem,
+        TrackingManager as TrackingManager,
+    )
+    from milepost.queues import Overflow as Overflow
+    from milepost.trackers.base import BaseTracker as BaseTracker
+    from milepost.trackers.definition import TrackerDefinition as TrackerDefinition
+    from milepost.trackers.numerics.accumulation import AccumulationTracker as AccumulationTracker
+    from milepost.trackers.numerics.count import CountTracker as CountTracker
+    from milepost.trackers.numerics.numeric import NumericTracker as NumericTracker
+    from milepost.trackers.policies import ResetPolicy as ResetPolicy
+    from milepost.trackers.snapshot import TrackerSnapshot as TrackerSnapshot
+    from milepost.tracking.explain import (
+        Explanation as Explanation,
+        TrackerExplanation as TrackerExplanation,
+        WouldBe as WouldBe,
+    )
+    from milepost.tracking.result import (
+        Rejected as Rejected,
+        TrackResult as TrackResult,
+    )
+
+_HOMES = {
+    "AccumulationTracker": "milepost.trackers.numerics.accumulation",
+    "AllOf": "milepost.conditions.combinators",
+    "AmbiguousState": "milepost.errors",
+    "AnyOf": "milepost.conditions.combinators",
+    "BackendUnavailable": "milepost.errors",
+    "BaseCondition": "milepost.conditions.base",
+    "BaseDataCache": "milepost.data_caches.base",
+    "BaseDataStore": "milepost.data_stores.base",
+    "BaseLimiter": "milepost.limiters.base",
+    "BaseTracker": "milepost.trackers.base",
+    "CacheUnavailable": "milepost.errors",
+    "CommitConflict": "milepost.errors",
+    "CommitUncertain": "milepost.errors",
+    "ConflictingNameError": "milepost.errors",
+    "CountLimiter": "milepost.limiters.count",
+    "CountTracker": "milepost.trackers.numerics.count",
+    "EVENT_ALL": "milepost.events.codes",
+    "EVENT_TRACKER_ADDED": "milepost.events.codes",
+    "EVENT_TRACKER_ALL_COMPLETED": "milepost.events.codes",
+    "EVENT_TRACKER_EXPIRED": "milepost.events.codes",
+    "EVENT_TRACKER_LIMITED": "milepost.events.codes",
+    "EVENT_TRACKER_PROGRESSED": "milepost.events.codes",
+    "EVENT_TRACKER_REMOVED": "milepost.events.codes",
+    "EVENT_TRACKER_RESET": "milepost.events.codes",
+    "EVENT_TRACKER_STAGE_COMPLETED": "milepost.events.codes",
+    "Event": "milepost.events.types",
+    "Explanation": "milepost.tracking.explain",
+    "FailedDelivery": "milepost.bus.failed",
+    "InvalidDefinition": "milepost.errors",
+    "KeyExists": "milepost.conditions.keys",
+    "KeyNotExists": "milepost.conditions.keys",
+    "KeyValueComparison": "milepost.conditions.keys",
+    "KeyValueContained": "milepost.conditions.keys",
+    "KeyValueEQ": "milepost.conditions.keys",
+    "KeyValueGE": "milepost.conditions.keys",
+    "KeyValueGT": "milepost.conditions.keys",
+    "KeyValueInList": "milepost.conditions.keys",
+    "KeyValueLE": "milepost.conditions.keys",
+    "KeyValueLT": "milepost.conditions.keys",
+    "KeyValueListHasItem": "milepost.conditions.keys",
+    "KeyValueListIntersectList": "milepost.conditions.keys",
+    "KeyValueListNotHasItem": "milepost.conditions.keys",
+    "KeyValueListNotIntersectList": "milepost.conditions.keys",
+    "KeyValueNE": "milepost.conditions.keys",
+    "KeyValueNotContained": "milepost.conditions.keys",
+    "KeyValueNotInList": "milepost.conditions.keys",
+    "ListenerHandle": "milepost.bus.dispatcher",
+    "ManagerClosed": "milepost.errors",
+    "ManagerStatus": "milepost.manager",
+    "MemoryDataCache": "milepost.data_caches.memory",
+    "MemoryDataStore": "milepost.data_stores.memory",
+    "MilepostError": "milepost.errors",
+    "MissingExtra": "milepost.errors",
+    "Not": "milepost.conditions.combinators",
+    "NumericTracker": "milepost.trackers.numerics.numeric",
+    "OutboxFull": "milepost.errors",
+    "Overflow": "milepost.queues",
+    "QueueOverflow": "milepost.errors",
+    "RecordTooLarge": "milepost.errors",
+    "Rejected": "milepost.tracking.result",
+    "ResetPolicy": "milepost.trackers.policies",
+    "SQLiteDataStore": "milepost.data_stores.sqlite",
+    "StoreLeased": "milepost.errors",
+    "StoreUnavailable": "milepost.errors",
+    "Subscription": "milepost.bus.subscriptions",
+    "TimeLimiter": "milepost.limiters.time",
+    "TrackItem": "milepost.manager",
+    "TrackResult": "milepost.tracking.result",
+    "TrackerAdded": "milepost.events.types",
+    "TrackerAllCompleted": "milepost.events.types",
+    "TrackerDefinition": "milepost.trackers.definition",
+    "TrackerEvent": "milepost.events.types",
+    "TrackerExpired": "milepost.events.types",
+    "TrackerExplanation": "milepost.tracking.explain",
+    "TrackerLimited": "milepost.events.types",
+    "TrackerNotFound": "milepost.errors",
+    "TrackerProgressed": "milepost.events.types",
+    "TrackerRemoved": "milepost.events.types",
+    "TrackerReset": "milepost.events.types",
+    "TrackerSnapshot": "milepost.trackers.snapshot",
+    "TrackerStageCompleted": "milepost.events.types",
+    "TrackingManager": "milepost.manager",
+    "UndecodableError": "milepost.errors",
+    "UnknownEventError": "milepost.errors",
+    "UnknownKindError": "milepost.errors",
+    "WouldBe": "milepost.tracking.explain",
+    "where": "milepost.conditions.where",
+}
+
+__all__ = [
+    "AccumulationTracker",
+    "AllOf",
+    "AmbiguousState",
+    "AnyOf",
+    "BackendUnavailable",
+    "BaseCondition",
+    "BaseDataCache",
+    "BaseDataStore",
+    "BaseLimiter",
+    "BaseTracker",
+    "CacheUnavailable",
+    "CommitConflict",
+    "CommitUncertain",
+    "ConflictingNameError",
+    "CountLimiter",
+    "CountTracker",
+    "EVENT_ALL",
+    "EVENT_TRACKER_ADDED",
+    "EVENT_TRACKER_ALL_COMPLETED",
+    "EVENT_TRACKER_EXPIRED",
+    "EVENT_TRACKER_LIMITED",
+    "EVENT_TRACKER_PROGRESSED",
+    "EVENT_TRACKER_REMOVED",
+    "EVENT_TRACKER_RESET",
+    "EVENT_TRACKER_STAGE_COMPLETED",
+    "Event",
+    "Explanation",
+    "FailedDelivery",
+    "InvalidDefinition",
+    "KeyExists",
+    "KeyNotExists",
+    "KeyValueComparison",
+    "KeyValueContained",
+    "KeyValueEQ",
+    "KeyValueGE",
+    "KeyValueGT",
+    "KeyValueInList",
+    "KeyValueLE",
+    "KeyValueLT",
+    "KeyValueListHasItem",
+    "KeyValueListIntersectList",
+    "KeyValueListNotHasItem",
+    "KeyValueListNotIntersectList",
+    "KeyValueNE",
+    "KeyValueNotContained",
+    "KeyValueNotInList",
+    "ListenerHandle",
+    "ManagerClosed",
+    "ManagerStatus",
+    "MemoryDataCache",
+    "MemoryDataStore",
+    "MilepostError",
+    "MissingExtra",
+    "Not",
+    "NumericTracker",
+    "OutboxFull",
+    "Overflow",
+    "QueueOverflow",
+    "RecordTooLarge",
+    "Rejected",
+    "ResetPolicy",
+    "SQLiteDataStore",
+    "StoreLeased",
+    "StoreUnavailable",
+    "Subscription",
+    "TimeLimiter",
+    "TrackItem",
+    "TrackResult",
+    "TrackerAdded",
+    "TrackerAllCompleted",
+    "TrackerDefinition",
+    "TrackerEvent",
+    "TrackerExpired",
+    "TrackerExplanation",
+    "TrackerLimited",
+    "TrackerNotFound",
+    "TrackerProgressed",
+    "TrackerRemoved",
+    "TrackerReset",
+    "TrackerSnapshot",
+    "TrackerStageCompleted",
+    "TrackingManager",
+    "UndecodableError",
+    "UnknownEventError",
+    "UnknownKindError",
+    "WouldBe",
+    "where",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'milepost' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,32 @@
+"""Calling users' methods with just the keyword arguments that they declare."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+__all__ = ["accepted"]
+
+
+@lru_cache(maxsize=1024)
+def _wanted(function: Callable[..., Any]) -> frozenset[str] | None:
+    """Return the names of the keywords that a function takes; None where it takes all."""
+    names: set[str] = set()
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            return None
+        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            names.add(parameter.name)
+    return frozenset(names)
+
+
+def accepted(function: Callable[..., Any], context: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the part of ``context`` that ``function`` (as found on its class) accepts."""
+    if not context:
+        return context
+    wanted = _wanted(function)
+    if wanted is None:
+        return context
+    return {name: value for name, value in context.items() if name in wanted}

@@ -1,0 +1,85 @@
+"""Which cache and store work together, and who decides: the cache, or the store."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from milepost.data_caches.base import BaseDataCache
+from milepost.data_caches.memory import MemoryDataCache
+from milepost.data_stores.base import BaseDataStore
+from milepost.data_stores.memory import MemoryDataStore
+from milepost.errors import InvalidDefinition
+from milepost.records import Authority
+from milepost.replicas import Replicas
+
+__all__ = ["Arrangement", "Write", "arrange", "cache_from_url", "store_from_url"]
+
+Write = Literal["through", "behind"]
+
+
+class Arrangement(NamedTuple):
+    """Who decides, where replicas are held, and whether the store follows."""
+
+    authority: Authority
+    table: Replicas
+    write: Write
+
+
+def arrange(cache: BaseDataCache, store: BaseDataStore, write: Write | None) -> Arrangement:
+    """Say who decides.
+
+    Args:
+        cache: the cache.
+        store: the store.
+        write: ``"through"``: a commit is acknowledged when the store has it. ``"behind"``:
+            when the cache has it. None: what is the default for this pair.
+
+    Raises:
+        InvalidDefinition: when the pair cannot work that way.
+    """
+    if write not in (None, "through", "behind"):
+        raise InvalidDefinition(f'write must be "through" or "behind", got {write!r}')
+    if not isinstance(cache, MemoryDataCache):
+        return Arrangement(cache, Replicas(100_000), "behind")
+    if isinstance(store, MemoryDataStore):
+        if write == "behind":
+            raise InvalidDefinition('write="behind" needs a store that lasts, such as SQLiteDataStore')
+        cache.table = store.table  # both are this process's memory: one table serves both
+        return Arrangement(store, store.table, "through")
+    if write == "behind":
+        cache.lead(store)
+        return Arrangement(cache, cache.table, "behind")
+    return Arrangement(store, cache.table, "through")
+
+
+def cache_from_url(url: str) -> BaseDataCache:
+    """Build a cache: ``memory://``.
+
+    Raises:
+        InvalidDefinition: for any other scheme.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme == "memory":
+        return MemoryDataCache()
+    raise InvalidDefinition(f"cache_url must begin with memory://, got {url!r}")
+
+
+def store_from_url(url: str) -> BaseDataStore:
+    """Build a store: ``memory://``, or ``sqlite:///track.db`` (four slashes for an absolute path).
+
+    Raises:
+        InvalidDefinition: for any other scheme, or where the path is missing.
+        MissingExtra: when the driver is not installed.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "memory":
+        return MemoryDataStore()
+    if parts.scheme == "sqlite":
+        from milepost.data_stores.sqlite import SQLiteDataStore
+
+        path = unquote(parts.path)[1:]
+        if parts.netloc or not path:
+            raise InvalidDefinition(f"a SQLite URL reads sqlite:///relative/path or sqlite:////absolute/path, got {url!r}")
+        return SQLiteDataStore(path)
+    raise InvalidDefinition(f"store_url must begin with memory:// or sqlite:///, got {url!r}")

@@ -1,0 +1,1 @@
+"""Clients, keys and error translation, shared by an adapter and its transport."""

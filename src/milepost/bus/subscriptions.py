@@ -1,0 +1,112 @@
+"""Events as an async iterator, through a bounded queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from milepost._patterns import pattern_to_regex
+from milepost.events.types import EVENT_CLASSES, TrackerEvent, code_of
+from milepost.queues import BoundedQueue, Overflow
+
+__all__ = ["Subscription", "matcher"]
+
+E = TypeVar("E", bound=TrackerEvent)
+
+
+def matcher(wanted: tuple[str | type[TrackerEvent], ...], group: str) -> Callable[[str, str], bool]:
+    """Return whether an event of a code and a group is wanted, as a function of both.
+
+    Raises:
+        UnknownEventError: for a code that can match no event.
+        TypeError: when the group pattern is no string.
+    """
+    if not isinstance(group, str):
+        raise TypeError(f"group must be a pattern, got {group!r}")
+    codes: set[str] = set()
+    for item in wanted or ("*",):
+        matching = (
+            {code for code in EVENT_CLASSES if pattern_to_regex(item).fullmatch(code)} if isinstance(item, str) else set()
+        )
+        if not matching and item is TrackerEvent:
+            matching = set(EVENT_CLASSES)
+        codes |= matching or {code_of(item)}
+    if group == "*":
+        return lambda code, key: code in codes
+    regex = pattern_to_regex(group)
+    return lambda code, key: code in codes and regex.fullmatch(key) is not None
+
+
+class Subscription(Generic[E]):
+    """Events from the moment it is entered until it is left.
+
+    ::
+
+        async with manager.subscribe(TrackerLimited, group="user:*") as events:
+            async for event in events:
+                ...
+
+    ``delivered`` and ``dropped`` count events; iteration ends when the manager is closed.
+    """
+
+    def __init__(
+        self,
+        wants: Callable[[str, str], bool],
+        register: Callable[[Subscription[E]], None],
+        unregister: Callable[[Subscription[E]], None],
+        size: int,
+        overflow: Overflow | str,
+    ) -> None:
+        self.wants = wants
+        self._register = register
+        self._unregister = unregister
+        self.queue: BoundedQueue[E] = BoundedQueue(size, overflow)
+
+    @property
+    def delivered(self) -> int:
+        """How many events were taken from it."""
+        return self.queue.delivered
+
+    @property
+    def dropped(self) -> int:
+        """How many events it had no room for."""
+        return self.queue.dropped
+
+    @property
+    def waiting(self) -> int:
+        """How many events are there to be taken."""
+        return len(self.queue)
+
+    async def __aenter__(self) -> Self:
+        self._register(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._unregister(self)
+        self.queue.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> E:
+        return await self.queue.get()
+
+    async def get(self) -> E:
+        """Return the next event.
+
+        Raises:
+            StopAsyncIteration: when the manager was closed and no event is left.
+            QueueOverflow: with ``Overflow.ERROR``, when it ran full.
+        """
+        return await self.queue.get()
+
+    def get_nowait(self) -> E:
+        """Return the next event.
+
+        Raises:
+            LookupError: when there is none.
+        """
+        return self.queue.get_nowait()

@@ -1,0 +1,528 @@
+"""Group commit: gathers what waits for the same group, commits it, publishes what it caused.
+
+Where the authority is in this process's memory, a command is worked out and committed
+on the spot, without suspending. Everywhere else commands gather while a commit for their
+group is in flight and go into the next one together; commits of many groups share a round
+trip. A lost race is worked out again from what changed, for a bounded time.
+
+Rounds run in tasks of the manager's own: a cancelled caller strands nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import count
+from typing import Any, Final
+
+from milepost._clock import Clock
+from milepost._tasks import Tasks
+from milepost._working import NO_STATE
+from milepost.bus.dispatcher import Dispatcher
+from milepost.errors import BackendUnavailable, CommitConflict, CommitUncertain, MilepostError, UndecodableError
+from milepost.records import (
+    Authority,
+    Commit,
+    Committed,
+    Conflict,
+    Duplicate,
+    ImmediateAuthority,
+    LoadedRecord,
+    NeedDefinitions,
+    Outcome,
+    Record,
+    Revision,
+    StaleEpoch,
+)
+from milepost.replicas import Replicas
+from milepost.tracking.commands import Command, Expire
+from milepost.tracking.draft import RecordDraft
+from milepost.tracking.plan import PlanBook
+from milepost.tracking.result import TrackResult
+from milepost.tracking.step import track
+from milepost.trackers.blueprint import Blueprint, blueprint_from_text, known_blueprint
+from milepost.trackers.rows import decode_row, hash_in
+from milepost.trackers.snapshot import TrackerSnapshot
+
+__all__ = ["Committer"]
+
+_log = logging.getLogger("milepost")
+
+_ROUND_SIZE: Final = 1000
+_RESENDS: Final = 3
+_BACKOFF_AFTER: Final = 3
+
+
+class _Waiting:
+    """A command, and who waits for what comes of it."""
+
+    __slots__ = ("attempts", "command", "deadline", "error", "future", "value")
+
+    def __init__(self, command: Command, future: asyncio.Future[Awaitable[None] | None], deadline: float) -> None:
+        self.command = command
+        self.future = future
+        self.deadline = deadline
+        self.attempts = 0
+        self.value: Any = None
+        self.error: Exception | None = None
+
+    def settle(self, delivery: Awaitable[None] | None) -> None:
+        if not self.future.done():
+            self.future.set_result(delivery)
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.error = error
+            self.future.set_result(None)
+
+
+class Committer:
+    """Takes commands to the authority, for one manager.
+
+    Args:
+        authority: decides commits.
+        table: the replicas; the authority's own table where it is in memory.
+        book: makes plans.
+        dispatcher: hears of events once they are committed.
+        tasks: where rounds run.
+        clock: says what time it is.
+        window: how many event ids a record remembers.
+        timeout: for how many seconds a command may go on losing races.
+    """
+
+    def __init__(
+        self,
+        authority: Authority,
+        table: Replicas,
+        book: PlanBook,
+        dispatcher: Dispatcher,
+        tasks: Tasks,
+        clock: Clock,
+        *,
+        window: int,
+        timeout: float,
+    ) -> None:
+        self._authority = authority
+        self._immediate = authority if isinstance(authority, ImmediateAuthority) else None
+        self._table = table
+        self._book = book
+        self._dispatcher = dispatcher
+        self._tasks = tasks
+        self._time = clock.time
+        self._window = window
+        self._timeout = timeout
+        self._epoch = 0
+        self._last_incarnation = 0
+        self._pending: dict[str, list[_Waiting]] = {}
+        self._in_flight: set[str] = set()
+        self._delayed = 0
+        self._rounds = 0
+        self._idle: asyncio.Future[None] | None = None
+        self._commit_ids = map(b"%s%d".__mod__, ((os.urandom(12).hex().encode(), n) for n in count()))
+        self.conflicts = 0
+        self.on_deadline: Callable[[float], None] = lambda deadline: None
+        self.on_gone: Callable[[str, Iterable[TrackerSnapshot]], None] = lambda key, rows: None
+
+    async def start(self) -> None:
+        """Learn the present epoch."""
+        self._epoch = await self._authority.epoch()
+
+    @property
+    def waiting(self) -> int:
+        """How many commands have not come to an end."""
+        return sum(map(len, self._pending.values())) + len(self._in_flight) + self._delayed
+
+    # --- at once: the authority is in this process's memory --------------------------------
+
+    def track_now(self, key: str, data: Mapping[str, Any], now: float | None) -> TrackResult | None:
+        """Apply a datum on the spot where nothing stands in the way; None where something does."""
+        immediate = self._immediate
+        if immediate is None or self._pending:
+            return None
+        record = self._table.get(key)
+        if record is None or record.deadline is not None or record.broken is not None:
+            return None
+        plan = record.plan
+        if plan is None or plan.book is not self._book:
+            plan = self._book.plan_of(record)
+        if now is None:
+            now = self._time()
+        result = track(
+            plan, record.rows, record, data, now, NO_STATE, progressed=self._dispatcher.wants_progressed
+        )
+        dirtied = result[1]
+        if not dirtied:
+            return result
+        if result.drafts is None:
+            serial = record.serial
+            for row in dirtied:
+                if row.life.serial > serial:
+                    break
+            else:
+                immediate.moved(record, dirtied)
+                return result
+        draft = RecordDraft(record, self._book, now, record.incarnation, self._window)
+        draft.absorb(result, now)
+        result.delivery = self._commit_now(immediate, record, draft)
+        return result
+
+    def run_now(self, key: str, command: Command) -> tuple[Any, Awaitable[None] | None] | None:
+        """Carry a command out on the spot; None where a store must be asked first."""
+        immediate = self._immediate
+        if immediate is None or key in self._pending:
+            return None
+        record = immediate.peek(key)
+        return None if record is None else self._run_on(immediate, record, command)
+
+    def _run_on(
+        self, immediate: ImmediateAuthority, record: Record, command: Command
+    ) -> tuple[Any, Awaitable[None] | None]:
+        draft = self._draft(record)
+        try:
+            value = command.apply(draft)
+        finally:  # what expired before is committed, whatever became of the command
+            delivery = None if draft.is_empty else self._commit_now(immediate, record, draft)
+        return value, delivery
+
+    def _draft(self, record: Record) -> RecordDraft:
+        now = self._time()
+        draft = RecordDraft(record, self._book, now, self._incarnation(record, now), self._window)
+        if record.deadline is not None and record.deadline <= now:
+            Expire(now).apply(draft)
+        return draft
+
+    def _incarnation(self, record: Record, now: float) -> int:
+        """Return an incarnation above all that this record had: microseconds of the clock."""
+        self._last_incarnation = max(self._last_incarnation + 1, record.incarnation + 1, int(now * 1_000_000))
+        return self._last_incarnation
+
+    def _commit_now(
+        self, immediate: ImmediateAuthority, record: Record, draft: RecordDraft
+    ) -> Awaitable[None] | None:
+        if immediate.epoch_now != self._epoch:
+            self._epoch = immediate.epoch_now
+        commit = draft.finish(self._epoch, b"")
+        if commit.definitions:
+            immediate.keep_definitions(_texts(draft, commit.definitions))
+        gone = self._gone(record, commit)
+        plan = record.plan
+        outcome = immediate.commit_now(commit, record)
+        if not isinstance(outcome, Committed):  # nobody else can have changed it since: nothing was awaited
+            raise RuntimeError(f"an immediate commit answered {outcome!r}")
+        return self._committed(record, commit, plan, gone, draft)
+
+    # --- in rounds: the authority is somewhere else ---------------------------------------
+
+    async def run(self, key: str, command: Command) -> Any:
+        """Carry a command out and wait until its events are delivered.
+
+        Raises:
+            CommitConflict: when others were faster for too long.
+            BackendUnavailable: when the authority or the store does not answer.
+            MilepostError: what the command itself has to say.
+        """
+        done = self.run_now(key, command)
+        if done is not None:
+            value, delivery = done
+        else:
+            waiting = self.submit(key, command)
+            delivery = await waiting.future
+            if waiting.error is not None:
+                raise waiting.error
+            value = waiting.value
+        if delivery is not None:
+            await delivery
+        return value
+
+    def submit(self, key: str, command: Command) -> _Waiting:
+        """Put a command in line."""
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(command, loop.create_future(), loop.time() + self._timeout)
+        self._enqueue(key, [waiting])
+        return waiting
+
+    def _enqueue(self, key: str, waiting: list[_Waiting], *, first: bool = False) -> None:
+        line = self._pending.get(key)
+        if line is None:
+            self._pending[key] = waiting
+        elif first:
+            line[:0] = waiting
+        else:
+            line += waiting
+        self._kick()
+
+    def _kick(self) -> None:
+        if self._rounds < self._authority.rounds and self._pending:
+            self._rounds += 1
+            self._tasks.spawn(self._work(), "commits")
+
+    async def _work(self) -> None:
+        try:
+            while batch := self._take():
+                keys = list(batch)
+                self._in_flight.update(keys)
+                self._table.busy.update(keys)
+                try:
+                    await self._round(batch)
+                except Exception as error:
+                    for waiting in (item for line in batch.values() for item in line):
+                        waiting.fail(error)
+                    if not isinstance(error, MilepostError):
+                        _log.exception("a round of commits failed")
+                finally:
+                    self._in_flight.difference_update(keys)
+                    self._table.busy.difference_update(keys)
+        finally:
+            self._rounds -= 1
+            self._note_idle()
+
+    def _take(self) -> dict[str, list[_Waiting]]:
+        """Take what can go now: groups of which nothing is in flight, up to a number of commands."""
+        batch: dict[str, list[_Waiting]] = {}
+        taken = 0
+        for key in list(self._pending):
+            if key in self._in_flight:
+                continue
+            line = self._pending[key]
+            room = _ROUND_SIZE - taken
+            if len(line) > room:
+                batch[key], self._pending[key] = line[:room], line[room:]
+            else:
+                batch[key] = self._pending.pop(key)
+            taken += len(batch[key])
+            if taken >= _ROUND_SIZE:
+                break
+        return batch
+
+    async def _round(self, batch: dict[str, list[_Waiting]]) -> None:
+        await self._load([key for key in batch if self._table.get(key) is None])
+        if self._immediate is not None:
+            for key, line in batch.items():
+                self._run_line(self._immediate, self._record(key), line)
+            return
+        drafts = {key: self._work_out(self._record(key), line) for key, line in batch.items()}
+        commits = [
+            draft.finish(self._epoch, b"" if draft.is_empty else next(self._commit_ids)) for draft in drafts.values()
+        ]
+        try:
+            outcomes = await self._send(commits)
+        except BackendUnavailable:
+            for key in batch:
+                self._table.drop(key)  # what is there now must be learned anew
+            raise
+        for (key, draft), commit, outcome in zip(drafts.items(), commits, outcomes, strict=True):
+            try:
+                await self._conclude(key, draft, commit, outcome, batch[key])
+            except Exception as error:
+                self._table.drop(key)
+                for waiting in batch[key]:
+                    waiting.fail(error)
+                if not isinstance(error, MilepostError):
+                    _log.exception("a commit of group %r failed", key)
+
+    def _record(self, key: str) -> Record:
+        record = self._table.records.get(key)
+        if record is None:
+            record = Record(key, 0)
+            self._table.hold(record)
+        return record
+
+    def _run_line(self, immediate: ImmediateAuthority, record: Record, line: list[_Waiting]) -> None:
+        for waiting in line:
+            if waiting.future.done():
+                continue
+            try:
+                waiting.value, delivery = self._run_on(immediate, record, waiting.command)
+            except Exception as error:
+                waiting.fail(error)
+            else:
+                waiting.settle(delivery)
+
+    def _work_out(self, record: Record, line: list[_Waiting]) -> RecordDraft:
+        """Apply every command whose caller still waits."""
+        draft = self._draft(record)
+        for waiting in line:
+            if waiting.future.done():  # cancelled before it began
+                continue
+            waiting.error = None
+            try:
+                waiting.value = waiting.command.apply(draft)
+            except Exception as error:
+                waiting.error = error
+        return draft
+
+    async def _send(self, commits: Sequence[Commit]) -> list[Outcome]:
+        """Send commits; send them again, with their ids, while the reply stays away."""
+        for attempt in range(_RESENDS):
+            try:
+                return await self._authority.commit(commits)
+            except CommitUncertain:
+                if attempt == _RESENDS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _conclude(
+        self, key: str, draft: RecordDraft, commit: Commit, outcome: Outcome, line: list[_Waiting]
+    ) -> None:
+        record = draft.record
+        if isinstance(outcome, Committed):
+            gone = self._gone(record, commit)
+            plan = record.plan
+            if not commit.changes_nothing:
+                record.apply(commit, self._window)
+            delivery = self._committed(record, commit, plan, gone, draft)
+            for waiting in line:
+                if waiting.error is not None:
+                    waiting.fail(waiting.error)
+                else:
+                    waiting.settle(delivery)
+            return
+        if isinstance(outcome, NeedDefinitions):
+            await self._authority.put_definitions(_texts(draft, outcome.hashes))
+            self._enqueue(key, line, first=True)
+            return
+        if isinstance(outcome, StaleEpoch):
+            self._epoch = outcome.epoch
+            self._table.clear()
+            self._enqueue(key, line, first=True)
+            return
+        if isinstance(outcome, Conflict):
+            await self._adopt(record, outcome.now)
+        elif isinstance(outcome, Duplicate):
+            self._table.drop(key)
+        self._lost_race(key, line)
+
+    def _lost_race(self, key: str, line: list[_Waiting]) -> None:
+        """Put commands back in line, after a moment where they lost often; give up where it took too long."""
+        self.conflicts += 1
+        loop = asyncio.get_running_loop()
+        again: list[_Waiting] = []
+        for waiting in line:
+            waiting.attempts += 1
+            if loop.time() > waiting.deadline:
+                waiting.fail(CommitConflict(key, waiting.attempts))
+            elif not waiting.future.done():
+                again.append(waiting)
+        if not again:
+            return
+        attempts = again[0].attempts
+        if attempts <= _BACKOFF_AFTER:
+            self._enqueue(key, again, first=True)
+            return
+        self._delayed += 1
+        pause = random.uniform(0, 0.001 * 2 ** min(attempts - _BACKOFF_AFTER, 6))  # noqa: S311  jitter, no secret
+
+        def back_in_line() -> None:
+            self._delayed -= 1
+            self._enqueue(key, again, first=True)
+
+        loop.call_later(pause, back_in_line)
+
+    def _committed(
+        self,
+        record: Record,
+        commit: Commit,
+        plan: Any,
+        gone: list[TrackerSnapshot],
+        draft: RecordDraft,
+    ) -> Awaitable[None] | None:
+        """Do what follows a commit: keep the plan, tell live objects, publish."""
+        if commit.reshapes:
+            self._book.reshaped(record, plan, commit.puts, commit.drops)
+        if gone:
+            self.on_gone(commit.key, gone)
+        if commit.deadline is not None:
+            self.on_deadline(commit.deadline)
+        return self._dispatcher.publish(commit.key, draft.events) if draft.events else None
+
+    def _gone(self, record: Record, commit: Commit) -> list[TrackerSnapshot]:
+        rows = record.rows
+        return [rows[name] for name in commit.drops if name in rows]
+
+    # --- replicas ----------------------------------------------------------------------
+
+    async def _load(self, keys: list[str]) -> None:
+        if not keys:
+            return
+        loaded = await self._authority.load(keys)
+        for key in keys:
+            record = Record(key, 0)
+            if key in loaded:
+                await self._adopt(record, loaded[key])
+            self._table.hold(record)
+
+    async def _adopt(self, record: Record, loaded: LoadedRecord) -> None:
+        """Bring a replica to what the authority says."""
+        blueprints = await self._blueprints(loaded.rows.values())
+        if loaded.whole:
+            record.rows = {}
+            record.broken = None
+            record.seen = None
+        for name, row in loaded.rows.items():
+            if not isinstance(row, str):
+                record.rows[name] = row
+                continue
+            try:
+                record.rows[name] = decode_row(record.key, name, row, blueprints.__getitem__)
+            except UndecodableError as error:
+                _log.error("%s", error)
+                record.rows.pop(name, None)
+                record.broken = {**(record.broken or {}), name: error}
+        revision = loaded.state.revision
+        record.incarnation, record.counter = revision or Revision(record.incarnation, 0)
+        record.serial = loaded.state.serial
+        record.deadline = loaded.state.deadline
+        if loaded.seen:
+            record.seen = dict.fromkeys(loaded.seen)
+        record.plan = None
+
+    async def _blueprints(self, rows: Iterable[Any]) -> _Blueprints:
+        hashes = {hash for row in rows if isinstance(row, str) and (hash := hash_in(row)) is not None}
+        found = _Blueprints()
+        for hash in hashes:
+            known = known_blueprint(hash)
+            if known is not None:
+                found[hash] = known
+        missing = [hash for hash in hashes if hash not in found]
+        if missing:
+            for hash, text in (await self._authority.definitions(missing)).items():
+                try:
+                    found[hash] = blueprint_from_text(hash, text)
+                except (MilepostError, ValueError) as error:
+                    found[hash] = error
+        return found
+
+    # --- quiet --------------------------------------------------------------------------
+
+    async def settle(self) -> None:
+        """Return when no command is on its way."""
+        while self._pending or self._rounds or self._delayed:
+            if self._idle is None:
+                self._idle = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._idle)
+
+    def _note_idle(self) -> None:
+        if self._idle is not None and not self._rounds and not self._pending:
+            if not self._idle.done():
+                self._idle.set_result(None)
+            self._idle = None
+
+
+class _Blueprints(dict[str, "Blueprint | Exception"]):
+    """Blueprints by hash; asking for one that could not be made raises why."""
+
+    def __getitem__(self, hash: str) -> Any:
+        found = self.get(hash)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def _texts(draft: RecordDraft, hashes: Iterable[str]) -> dict[str, str]:
+    """Return the definitions for hashes, from the rows that need them."""
+    wanted = set(hashes)
+    rows = (*draft.puts.values(), *draft.record.rows.values())
+    return {row.blueprint.hash: row.blueprint.text for row in rows if row.blueprint.hash in wanted}

@@ -1,0 +1,168 @@
+"""A cache in this process's memory: a replica of a store, or with write-behind the authority itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from milepost.backends.memory import MemoryRecords
+from milepost.data_caches.base import BaseDataCache
+from milepost.data_stores.base import BaseDataStore, RecordChange
+from milepost.errors import InvalidDefinition
+from milepost.records import Commit, LoadedRecord, OutboxEvent, Record, Revision, Row
+
+__all__ = ["MemoryDataCache"]
+
+
+@dataclass(slots=True)
+class _Unsaved:
+    """What the store has not seen of a record."""
+
+    record: Record
+    revision: Revision
+    puts: set[str] = field(default_factory=set)
+    drops: set[str] = field(default_factory=set)
+    events: list[OutboxEvent] = field(default_factory=list)
+    removed: bool = False
+    whole: bool = False
+
+
+class MemoryDataCache(MemoryRecords, BaseDataCache):
+    """Keeps groups in memory.
+
+    Over a store that lasts it holds at most ``max_groups`` groups and lets clean ones go,
+    the least recently used first.
+
+    Args:
+        max_groups: how many groups to hold; None for no bound.
+        outbox_size: how many events to keep for reading back, where the cache is the authority.
+
+    Raises:
+        InvalidDefinition: when ``max_groups`` is no whole number of at least 1.
+    """
+
+    def __init__(self, *, max_groups: int | None = 100_000, outbox_size: int = 10_000) -> None:
+        if max_groups is not None and (
+            isinstance(max_groups, bool) or not isinstance(max_groups, int) or max_groups < 1
+        ):
+            raise InvalidDefinition(f"max_groups must be a whole number of at least 1, or None, got {max_groups!r}")
+        super().__init__(limit=max_groups, outbox_size=outbox_size)
+        self.max_groups = max_groups
+        self._store: BaseDataStore | None = None
+        self._unsaved: dict[str, _Unsaved] = {}
+        self.wants_flush: bool = False
+
+    async def is_cached(self, group_id: str, name: str | None = None) -> bool:
+        record = self.table.records.get(group_id)
+        if record is None:
+            return False
+        return bool(record.rows) if name is None else name in record.rows
+
+    # --- as the authority in front of a store --------------------------------------------
+
+    def lead(self, store: BaseDataStore) -> None:
+        """Be the authority; ``store`` follows."""
+        self._store = store
+        self.table.is_clean = self._is_clean
+
+    def _is_clean(self, record: Record) -> bool:
+        return record.key not in self._unsaved
+
+    @property
+    def backlog(self) -> int:
+        """How many records the store has not seen as they are."""
+        return len(self._unsaved)
+
+    def peek(self, key: str) -> Record | None:
+        record = self.table.get(key)
+        if record is None and self._store is None:
+            return Record(key, self.new_incarnation())
+        return record
+
+    async def load(self, keys: Sequence[str]) -> dict[str, LoadedRecord]:
+        found = await super().load(keys)
+        if self._store is not None:
+            unknown = [key for key in keys if key not in found and key not in self._unsaved]
+            if unknown:
+                found.update(await self._store.load(unknown))
+        return found
+
+    async def definitions(self, hashes: Iterable[str]) -> dict[str, str]:
+        wanted = list(hashes)
+        found = await super().definitions(wanted)
+        missing = [hash for hash in wanted if hash not in found]
+        if missing and self._store is not None:
+            found.update(await self._store.definitions(missing))
+        return found
+
+    def moved(self, record: Record, rows: Sequence[Row]) -> None:
+        super().moved(record, rows)
+        if self._store is not None:
+            unsaved = self._unsaved_of(record)
+            unsaved.puts.update(row.name for row in rows)
+
+    def changed(self, record: Record, commit: Commit) -> None:
+        if self._store is None:
+            return
+        unsaved = self._unsaved_of(record)
+        if commit.removes:
+            unsaved.removed, unsaved.whole = True, True
+            unsaved.puts.clear()
+            unsaved.drops.clear()
+            unsaved.revision = Revision(commit.incarnation, (commit.base or unsaved.revision).counter + 1)
+        elif unsaved.removed:
+            unsaved.removed = False
+        unsaved.puts.update(commit.puts)
+        unsaved.puts.difference_update(commit.drops)
+        unsaved.drops.update(commit.drops)
+        unsaved.drops.difference_update(commit.puts)
+        unsaved.events.extend(commit.events)
+
+    def _unsaved_of(self, record: Record) -> _Unsaved:
+        unsaved = self._unsaved.get(record.key)
+        if unsaved is None:
+            unsaved = self._unsaved[record.key] = _Unsaved(record, Revision(record.incarnation, record.counter))
+        unsaved.record = record
+        if record.counter:
+            unsaved.revision = Revision(record.incarnation, record.counter)
+        return unsaved
+
+    def take_unsaved(self, limit: int) -> list[RecordChange]:
+        """Return what the store has not seen of up to ``limit`` records, the oldest first."""
+        changes: list[RecordChange] = []
+        for key in list(self._unsaved)[:limit]:
+            unsaved = self._unsaved[key]
+            record = unsaved.record
+            puts = {name: record.rows[name] for name in unsaved.puts if name in record.rows}
+            changes.append(
+                RecordChange(
+                    key=key,
+                    revision=unsaved.revision,
+                    serial=record.serial,
+                    deadline=record.deadline,
+                    puts=dict(record.rows) if unsaved.whole else puts,
+                    drops=tuple(unsaved.drops),
+                    whole=unsaved.whole,
+                    removed=unsaved.removed,
+                    seen=tuple(record.seen or ()),
+                    events=tuple(unsaved.events),
+                    definitions=self._definitions_of(puts.values()),
+                )
+            )
+        return changes
+
+    def _definitions_of(self, rows: Iterable[Row]) -> dict[str, str]:
+        hashes = {row.definition_hash for row in rows}
+        return {hash: self._definitions[hash] for hash in hashes if hash in self._definitions}
+
+    def saved(self, changes: Sequence[RecordChange]) -> None:
+        """Note that the store has confirmed these; what changed meanwhile stays unsaved."""
+        for change in changes:
+            unsaved = self._unsaved.get(change.key)
+            if unsaved is None:
+                continue
+            if unsaved.revision == change.revision:
+                del self._unsaved[change.key]
+            else:
+                del unsaved.events[: len(change.events)]
+        self.table.shrink()

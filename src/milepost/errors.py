@@ -1,0 +1,150 @@
+"""Every exception that milepost raises, as one tree.
+
+::
+
+    MilepostError
+    ├── InvalidDefinition          (also ValueError)   a tracker, condition, limiter or setting is wrong
+    ├── UnknownEventError          (also ValueError)   an event code that does not exist
+    ├── ConflictingNameError       (also ValueError)   the group already has a tracker of that name
+    ├── TrackerNotFound            (also LookupError)  the group has no tracker of that name
+    ├── AmbiguousState                                 an object that was added to several groups was asked for state
+    ├── UndecodableError                               stored data that cannot be read; it stays where it is
+    │   └── UnknownKindError                           ... because its kind is registered nowhere in this process
+    ├── CommitConflict                                 others were always faster; nothing was changed
+    ├── BackendUnavailable                             something outside does not answer
+    │   ├── CacheUnavailable
+    │   │   └── CommitUncertain                        the reply was lost; the change may or may not be there
+    │   └── StoreUnavailable
+    ├── StoreLeased                                    another process holds the store for itself
+    ├── RecordTooLarge             (also ValueError)   a size limit, checked when trackers are added
+    ├── OutboxFull                                     a durable consumer is too far behind, commits are refused
+    ├── QueueOverflow                                  a subscription with ``Overflow.ERROR`` ran full
+    ├── ManagerClosed                                  a call after ``aclose()``
+    └── MissingExtra               (also ImportError)  an optional dependency is not installed
+
+Wrong argument types raise the built-in ``TypeError``, as everywhere in Python.
+"""
+
+from __future__ import annotations
+
+
+class MilepostError(Exception):
+    """The base of every error that milepost raises on purpose."""
+
+
+class InvalidDefinition(MilepostError, ValueError):
+    """A definition or a setting is wrong; the message names the field and what is allowed."""
+
+
+class UnknownEventError(MilepostError, ValueError):
+    """An event code or class that milepost does not know."""
+
+
+class ConflictingNameError(MilepostError, ValueError):
+    """The group already has a tracker of this name. Nothing was overwritten."""
+
+    def __init__(self, group_id: str, name: str) -> None:
+        super().__init__(
+            f"group {group_id!r} already has a tracker named {name!r}; "
+            f'pass if_exists="keep" or "replace" to allow that'
+        )
+        self.group_id = group_id
+        self.name = name
+
+
+class TrackerNotFound(MilepostError, LookupError):
+    """The group has no tracker of this name."""
+
+    def __init__(self, group_id: str, name: str) -> None:
+        super().__init__(f"group {group_id!r} has no tracker named {name!r}")
+        self.group_id = group_id
+        self.name = name
+
+
+class AmbiguousState(MilepostError):
+    """A tracker or limiter object lives in several places, so it has no one state to read."""
+
+    def __init__(self, what: str, attribute: str) -> None:
+        super().__init__(
+            f"{what} was added to more than one place, so its {attribute!r} is ambiguous; "
+            f"read it from `await manager.get_tracker(group_id, name)`"
+        )
+
+
+class UndecodableError(MilepostError):
+    """Stored data that this process cannot read. It is left as it is."""
+
+    def __init__(self, key: str, name: str, reason: str) -> None:
+        super().__init__(f"tracker {name!r} of group {key!r} cannot be read: {reason}")
+        self.key = key
+        self.name = name
+        self.reason = reason
+
+
+class UnknownKindError(UndecodableError):
+    """Stored data of a class that is not registered in this process."""
+
+    def __init__(self, kind: str, key: str = "?", name: str = "?") -> None:
+        super().__init__(
+            key,
+            name,
+            f"nothing is registered under the kind {kind!r}; "
+            f"import the module that defines it before the tracker is used",
+        )
+        self.kind = kind
+
+
+class CommitConflict(MilepostError):
+    """Other writers won every race within the time allowed. Nothing was changed."""
+
+    def __init__(self, key: str, attempts: int) -> None:
+        super().__init__(f"group {key!r}: gave way to other writers {attempts} times; nothing was changed")
+        self.key = key
+        self.attempts = attempts
+
+
+class BackendUnavailable(MilepostError):
+    """A cache or a store does not answer. Nothing was changed, :class:`CommitUncertain` apart."""
+
+
+class CacheUnavailable(BackendUnavailable):
+    """The cache does not answer."""
+
+
+class CommitUncertain(CacheUnavailable):
+    """The outcome of a commit could not be learned; with an ``event_id`` simply call again."""
+
+
+class StoreUnavailable(BackendUnavailable):
+    """The store does not answer."""
+
+
+class StoreLeased(MilepostError):
+    """Another process has the store open in a way that excludes this one."""
+
+
+class RecordTooLarge(MilepostError, ValueError):
+    """A group would outgrow what its cache or store can hold."""
+
+
+class OutboxFull(MilepostError):
+    """A durable consumer is too far behind and commits are refused, as was asked for."""
+
+
+class QueueOverflow(MilepostError):
+    """A subscription opened with ``Overflow.ERROR`` had no room for an event."""
+
+
+class ManagerClosed(MilepostError):
+    """The manager was closed; open a new one."""
+
+    def __init__(self) -> None:
+        super().__init__("this TrackingManager was closed; create a new one")
+
+
+class MissingExtra(MilepostError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, extra: str, module: str) -> None:
+        super().__init__(f'{module} is not installed; run: pip install "milepost[{extra}]"')
+        self.extra = extra

@@ -1,0 +1,35 @@
+"""The codes of tracker events. A leaf: it imports nothing."""
+
+from typing import Final
+
+__all__ = [
+    "EVENT_ALL",
+    "EVENT_TRACKER_ADDED",
+    "EVENT_TRACKER_ALL_COMPLETED",
+    "EVENT_TRACKER_EXPIRED",
+    "EVENT_TRACKER_LIMITED",
+    "EVENT_TRACKER_PROGRESSED",
+    "EVENT_TRACKER_REMOVED",
+    "EVENT_TRACKER_RESET",
+    "EVENT_TRACKER_STAGE_COMPLETED",
+]
+
+EVENT_TRACKER_ADDED: Final = "tracker.added"
+EVENT_TRACKER_STAGE_COMPLETED: Final = "tracker.stage_completed"
+EVENT_TRACKER_ALL_COMPLETED: Final = "tracker.all_completed"
+EVENT_TRACKER_RESET: Final = "tracker.reset"
+EVENT_TRACKER_LIMITED: Final = "tracker.limited"
+EVENT_TRACKER_REMOVED: Final = "tracker.removed"
+EVENT_TRACKER_EXPIRED: Final = "tracker.expired"
+EVENT_TRACKER_PROGRESSED: Final = "tracker.progressed"
+
+EVENT_ALL: Final = (
+    EVENT_TRACKER_ADDED,
+    EVENT_TRACKER_STAGE_COMPLETED,
+    EVENT_TRACKER_ALL_COMPLETED,
+    EVENT_TRACKER_RESET,
+    EVENT_TRACKER_LIMITED,
+    EVENT_TRACKER_REMOVED,
+    EVENT_TRACKER_EXPIRED,
+    EVENT_TRACKER_PROGRESSED,
+)

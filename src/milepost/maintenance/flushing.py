@@ -1,0 +1,63 @@
+"""Write-behind: a store follows the memory cache, an interval later."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from milepost._clock import Clock
+from milepost.data_caches.memory import MemoryDataCache
+from milepost.data_stores.base import BaseDataStore
+from milepost.errors import BackendUnavailable
+from milepost.maintenance.waiting import Alarm
+
+__all__ = ["Flusher"]
+
+_log = logging.getLogger("milepost")
+
+_BATCH: Final = 500
+
+
+class Flusher:
+    """Saves what the store has not seen.
+
+    Args:
+        cache: the authority.
+        store: follows it.
+        clock: what the interval goes by.
+        interval: seconds between flushes.
+    """
+
+    def __init__(self, cache: MemoryDataCache, store: BaseDataStore, clock: Clock, interval: float) -> None:
+        self._cache = cache
+        self._store = store
+        self._interval = interval
+        self._alarm = Alarm(clock)
+        self.last_error: str | None = None
+
+    async def run(self) -> None:
+        """Flush every interval, until cancelled. While the store is down the backlog waits."""
+        while True:
+            await self._alarm.sleep(self._interval)
+            try:
+                await self.flush()
+            except BackendUnavailable as error:
+                if self.last_error is None:
+                    _log.warning("the store is behind by %d groups: %s", self._cache.backlog, error)
+                self.last_error = str(error)
+
+    async def flush(self) -> None:
+        """Save all that is unsaved now.
+
+        Raises:
+            StoreUnavailable: when the store does not answer; what is unsaved stays so.
+        """
+        left = self._cache.backlog
+        while left > 0:
+            changes = self._cache.take_unsaved(min(_BATCH, left))
+            if not changes:
+                return
+            await self._store.save(changes)
+            self._cache.saved(changes)
+            left -= len(changes)
+        self.last_error = None

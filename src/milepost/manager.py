@@ -1,0 +1,863 @@
+"""``TrackingManager``: the face of the engine. Everything it does is done by a module below it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import chain, cycle, repeat
+from types import TracebackType
+from typing import Any, Final, Literal, NamedTuple, Self, TypeVar, overload
+
+import anyio
+from pydantic import BaseModel, ConfigDict
+
+from milepost._clock import Clock, SystemClock, epoch_seconds
+from milepost._patterns import pattern_to_regex
+from milepost._tasks import Tasks
+from milepost._working import NO_STATE
+from milepost.adapters import Write, arrange, cache_from_url, store_from_url
+from milepost.bus.dispatcher import Dispatcher, ListenerHandle
+from milepost.bus.failed import FailedDelivery
+from milepost.bus.subscriptions import Subscription, matcher
+from milepost.committer import Committer
+from milepost.data_caches.base import BaseDataCache
+from milepost.data_caches.memory import MemoryDataCache
+from milepost.data_stores.base import BaseDataStore
+from milepost.data_stores.memory import MemoryDataStore
+from milepost.errors import InvalidDefinition, ManagerClosed, MilepostError
+from milepost.events.types import TrackerEvent, code_of
+from milepost.live import LiveObjects
+from milepost.maintenance.expiry import Sweeper
+from milepost.maintenance.flushing import Flusher
+from milepost.queues import Overflow
+from milepost.tracking.commands import (
+    AddTrackers,
+    ExplainDatum,
+    IfExists,
+    ReadTrackers,
+    RemoveTrackers,
+    ResetTracker,
+    TrackDatum,
+    UpdateTracker,
+    hash_event_id,
+)
+from milepost.tracking.explain import Explanation
+from milepost.tracking.plan import PlanBook
+from milepost.tracking.result import TrackResult
+from milepost.trackers.base import BaseTracker
+from milepost.trackers.blueprint import blueprint_of
+from milepost.trackers.policies import ResetPolicy
+from milepost.trackers.snapshot import TrackerSnapshot
+
+__all__ = ["ManagerStatus", "TrackItem", "TrackingManager"]
+
+_log = logging.getLogger("milepost")
+
+_CALLS_PER_BREATH: Final = 256
+_SWEEP_EVERY: Final = 10.0
+
+E = TypeVar("E", bound=TrackerEvent)
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+class TrackItem(NamedTuple):
+    """One item of ``track_many``.
+
+    ``now`` is epoch seconds or an aware datetime; ``context`` reaches custom conditions and limiters.
+    """
+
+    group_id: str
+    data: Mapping[str, Any]
+    event_id: str | None = None
+    now: float | datetime | None = None
+    context: Mapping[str, Any] = NO_STATE
+
+
+class ManagerStatus(BaseModel):
+    """What is going on inside a manager."""
+
+    model_config = ConfigDict(frozen=True)
+
+    started: bool
+    closed: bool
+    write: Write
+    replicas: int
+    """Groups held in memory."""
+    evicted: int
+    """Groups that left memory for want of room."""
+    waiting: int
+    """Commands on their way to the authority."""
+    backlog: int
+    """Groups that a store which follows has not seen as they are."""
+    store_error: str | None
+    """Why the last flush failed; None where it did not."""
+    conflicts: int
+    """Races lost and worked out again."""
+    emitted: int
+    """Deliveries begun: one for each event and each who wanted it."""
+    delivered: int
+    dropped: int
+    failed: int
+    undelivered: int
+    """Deliveries that have not ended."""
+
+
+class TrackingManager:
+    """Tracks what happens to groups, and tells when something is reached.
+
+    ::
+
+        async with TrackingManager(data_store=SQLiteDataStore("track.db")) as manager:
+            await manager.add_tracker("user_001", CountTracker(name="logins", target=[10, 50, 100]))
+            ok, dirtied, completed, limited = await manager.track("user_001", {"event_type": "login"})
+
+    Listeners can be registered and trackers declared before the start and without a loop;
+    the first awaited call starts a manager that was not started.
+
+    Args:
+        data_cache: where this process works; by default memory.
+        data_store: where records last; by default memory, which does not.
+        write: ``"through"``: a call is acknowledged when the store has committed.
+            ``"behind"``: when the cache has; the store follows ``flush_interval`` later.
+        clock: what time it is; by default the machine's. :class:`milepost.testing.ManualClock` is for tests.
+        dedup_window: how many event ids each group remembers.
+        commit_timeout: for how many seconds a call may lose races before it raises ``CommitConflict``.
+        flush_interval: seconds between flushes with ``write="behind"``.
+        close_timeout: for how many seconds ``aclose`` waits for listeners.
+
+    Raises:
+        InvalidDefinition: when a setting is wrong, or cache and store cannot work together that way.
+    """
+
+    def __init__(
+        self,
+        data_cache: BaseDataCache | None = None,
+        data_store: BaseDataStore | None = None,
+        *,
+        write: Write | None = None,
+        clock: Clock | None = None,
+        dedup_window: int = 256,
+        commit_timeout: float = 10.0,
+        flush_interval: float = 1.0,
+        close_timeout: float = 10.0,
+    ) -> None:
+        self.data_cache: BaseDataCache = MemoryDataCache() if data_cache is None else data_cache
+        self.data_store: BaseDataStore = MemoryDataStore() if data_store is None else data_store
+        _check_type("data_cache", self.data_cache, BaseDataCache)
+        _check_type("data_store", self.data_store, BaseDataStore)
+        if isinstance(dedup_window, bool) or not isinstance(dedup_window, int) or dedup_window < 1:
+            raise InvalidDefinition(f"dedup_window must be a whole number of at least 1, got {dedup_window!r}")
+        for name, seconds in (
+            ("commit_timeout", commit_timeout),
+            ("flush_interval", flush_interval),
+            ("close_timeout", close_timeout),
+        ):
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+                raise InvalidDefinition(f"{name} must be a number of seconds greater than 0, got {seconds!r}")
+        self._clock = SystemClock() if clock is None else clock
+        self._window = dedup_window
+        self._close_timeout = close_timeout
+        self._authority, self._table, self.write = arrange(self.data_cache, self.data_store, write)
+        self._tasks = Tasks()
+        self._book = PlanBook()
+        self._dispatcher = Dispatcher(self._tasks)
+        self._committer = Committer(
+            self._authority,
+            self._table,
+            self._book,
+            self._dispatcher,
+            self._tasks,
+            self._clock,
+            window=dedup_window,
+            timeout=commit_timeout,
+        )
+        self._live = LiveObjects(self._find)
+        self._committer.on_gone = self._live.gone
+        self._table.on_evicted = lambda record: self._live.evicted(record.key, record.rows.values())
+        self._sweeper = Sweeper(self._authority, self._committer.run, self._clock, _SWEEP_EVERY)
+        self._committer.on_deadline = self._sweeper.note
+        self._flusher: Flusher | None = None
+        if self.write == "behind" and isinstance(self.data_cache, MemoryDataCache):
+            self._flusher = Flusher(self.data_cache, self.data_store, self._clock, flush_interval)
+        self._started = False
+        self._closed = False
+        self._starting = asyncio.Lock()
+        self._breath = cycle(chain(repeat(False, _CALLS_PER_BREATH - 1), (True,)))
+
+    @classmethod
+    def open(cls, cache_url: str = "memory://", store_url: str = "memory://", **settings: Any) -> Self:
+        """Build a manager from URLs: ``memory://`` and ``sqlite:///track.db``.
+
+        Args:
+            cache_url: where this process works.
+            store_url: where records last.
+            **settings: as for the class.
+
+        Raises:
+            InvalidDefinition: for a URL that names nothing.
+            MissingExtra: when a driver is not installed.
+        """
+        return cls(cache_from_url(cache_url), store_from_url(store_url), **settings)
+
+    # --- life ------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def start(self) -> None:
+        """Connect and begin the background work. Doing it twice is harmless.
+
+        Raises:
+            ManagerClosed: after ``aclose``.
+            BackendUnavailable: when the cache or the store does not answer.
+            StoreLeased: when another process holds the store in a way that excludes this one.
+        """
+        if self._started and not self._closed:
+            return
+        async with self._starting:
+            if self._closed:
+                raise ManagerClosed
+            if self._started:
+                return
+            with anyio.CancelScope(shield=True):
+                await self._start()
+
+    async def _start(self) -> None:
+        opened: list[BaseDataCache | BaseDataStore] = []
+        try:
+            for adapter in (self.data_store, self.data_cache):
+                await adapter.open(self._clock, self._window)
+                opened.append(adapter)
+            await self.data_store.lease(exclusive=self.write == "behind")
+            await self._committer.start()
+        except BaseException:
+            for adapter in reversed(opened):
+                await adapter.aclose()
+            raise
+        self._tasks.spawn(self._sweeper.run(), "expiry")
+        if self._flusher is not None:
+            self._tasks.spawn(self._flusher.run(), "flushing")
+        self._started = True
+
+    async def aclose(self) -> None:
+        """Finish what is on its way, deliver, flush, and disconnect. Doing it twice is harmless.
+
+        Raises:
+            StoreUnavailable: with ``write="behind"``, when what was not flushed could not be; it is lost with
+                the process then.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if not self._started:
+            return
+        with anyio.CancelScope(shield=True):
+            try:
+                with anyio.move_on_after(self._close_timeout):
+                    await self._settle()
+                if self._flusher is not None:
+                    await self._flusher.flush()
+            finally:
+                self._dispatcher.close()
+                await self._tasks.aclose()
+                self._dispatcher.give_up()
+                for adapter in (self.data_cache, self.data_store):
+                    await adapter.aclose()
+
+    async def _ready(self, group_id: str) -> None:
+        if not isinstance(group_id, str):
+            raise TypeError(f"group_id must be a string, got {group_id!r}")
+        if not group_id:
+            raise ValueError("group_id must not be empty")
+        try:
+            group_id.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"group_id must be valid Unicode text, got {group_id!r}") from None
+        if not self._started or self._closed:
+            await self.start()
+
+    def _find(self, key: str, name: str) -> TrackerSnapshot | None:
+        record = self._table.records.get(key)
+        return None if record is None else record.rows.get(name)
+
+    # --- what is tracked ----------------------------------------------------------------
+
+    def declare(self, groups: str, *trackers: BaseTracker) -> None:
+        """Give trackers to every group whose id matches, without a row for each.
+
+        A row is written when a tracker first moves, is limited or is changed. A row that is
+        there keeps the definition it has. Works before the start and without a loop.
+
+        Args:
+            groups: a pattern: ``*`` is anything, ``?`` one character.
+            *trackers: what to track; names are unique among them.
+
+        Raises:
+            InvalidDefinition: for a tracker that is not complete, or a name that is taken twice.
+            TypeError: for something that is no tracker, or a pattern that is no string.
+        """
+        if not isinstance(groups, str):
+            raise TypeError(f"groups must be a pattern, got {groups!r}")
+        blueprints = tuple(blueprint_of(_tracker(tracker)) for tracker in trackers)
+        names = [blueprint.name for blueprint in blueprints]
+        for name in names:
+            if names.count(name) > 1:
+                raise InvalidDefinition(f"two trackers declared for {groups!r} are named {name!r}")
+        self._book.declare(groups, blueprints)
+        for tracker in trackers:
+            self._live.declare(groups, tracker)
+        for record in self._table.records.values():
+            record.plan = None
+
+    async def add_tracker(
+        self,
+        group_id: str,
+        tracker: BaseTracker,
+        *,
+        expire: float | None = None,
+        expire_at: float | datetime | None = None,
+        if_exists: IfExists = "error",
+    ) -> TrackerSnapshot:
+        """Add a tracker to a group.
+
+        The object stays live: it reads the state it has in the first group it was added to.
+
+        Args:
+            group_id: the group.
+            tracker: what to track.
+            expire: after how many seconds it expires.
+            expire_at: when it expires, epoch seconds or an aware datetime; wins over ``expire``.
+            if_exists: what to do about a tracker of the same name: raise an ``"error"``, ``"keep"`` it, or
+                ``"replace"`` it and begin anew.
+
+        Returns:
+            The tracker as it is now.
+
+        Raises:
+            ConflictingNameError: when the name is taken; nothing was overwritten.
+            InvalidDefinition: when the tracker is not complete, or meant for another group.
+            ValueError: when it would expire at once.
+            BackendUnavailable: when the cache or the store does not answer.
+        """
+        (added,) = await self.add_trackers(
+            group_id, (tracker,), expire=expire, expire_at=expire_at, if_exists=if_exists
+        )
+        return added
+
+    async def add_trackers(
+        self,
+        group_id: str,
+        trackers: Iterable[BaseTracker],
+        *,
+        expire: float | None = None,
+        expire_at: float | datetime | None = None,
+        if_exists: IfExists = "error",
+    ) -> list[TrackerSnapshot]:
+        """Add trackers to a group, all or none. Otherwise like :meth:`add_tracker`."""
+        await self._ready(group_id)
+        objects = [_tracker(tracker) for tracker in trackers]
+        if if_exists not in ("error", "keep", "replace"):
+            raise ValueError(f'if_exists must be "error", "keep" or "replace", got {if_exists!r}')
+        blueprints = [blueprint_of(tracker) for tracker in objects]
+        for tracker, blueprint in zip(objects, blueprints, strict=True):
+            meant_for = tracker.own_values().get("group_id")
+            if meant_for is not None and meant_for != group_id:
+                raise InvalidDefinition(
+                    f"the tracker {blueprint.name!r} has group_id={meant_for!r} and cannot be added to {group_id!r}"
+                )
+        command = AddTrackers(blueprints, self._expiry(expire, expire_at), if_exists)
+        added: list[TrackerSnapshot] = await self._committer.run(group_id, command)
+        for tracker, row in zip(objects, added, strict=True):
+            self._live.bind(group_id, tracker, row)
+        return added
+
+    def _expiry(self, expire: float | None, expire_at: float | datetime | None) -> float | None:
+        now = self._clock.time()
+        if expire_at is not None:
+            moment = epoch_seconds(expire_at, "expire_at")
+            if moment <= now:
+                raise ValueError(f"expire_at must lie in the future, got {expire_at!r}")
+            return moment
+        if expire is None:
+            return None
+        if isinstance(expire, bool) or not isinstance(expire, int | float):
+            raise TypeError(f"expire must be a number of seconds, got {expire!r}")
+        if not 0 < expire < 1e11:
+            raise ValueError(f"expire must be a number of seconds greater than 0, got {expire!r}")
+        return now + expire
+
+    async def get_trackers(self, group_id: str, name: str | Sequence[str] | None = None) -> list[TrackerSnapshot]:
+        """Return a group's trackers in the order of adding, declared ones first.
+
+        Args:
+            group_id: the group.
+            name: a name or a list of names; None for all.
+
+        Raises:
+            UndecodableError: when one of them cannot be read; it stays as it is.
+            BackendUnavailable: when the cache or the store does not answer.
+        """
+        await self._ready(group_id)
+        found: list[TrackerSnapshot] = await self._committer.run(group_id, ReadTrackers(_names(name)))
+        return found
+
+    async def get_tracker(self, group_id: str, name: str) -> TrackerSnapshot | None:
+        """Return one tracker, or None. Otherwise like :meth:`get_trackers`."""
+        if not isinstance(name, str):
+            raise TypeError(f"name must be a string, got {name!r}")
+        found = await self.get_trackers(group_id, name)
+        return found[0] if found else None
+
+    async def groups(self, pattern: str = "*") -> AsyncIterator[str]:
+        """Iterate over the ids of groups that hold rows.
+
+        Args:
+            pattern: ``*`` is anything, ``?`` one character.
+        """
+        if not isinstance(pattern, str):
+            raise TypeError(f"pattern must be a string, got {pattern!r}")
+        await self._ready("*")
+        pattern_to_regex(pattern)
+        async for key in self._authority.keys(pattern):
+            yield key
+
+    async def update_tracker(self, group_id: str, tracker: BaseTracker) -> TrackerSnapshot:
+        """Give a tracker a changed definition under the same name; its committed state stays.
+
+        Args:
+            group_id: the group.
+            tracker: the changed definition.
+
+        Returns:
+            The tracker as it is now.
+
+        Raises:
+            TrackerNotFound: when the group has none of that name.
+            InvalidDefinition: when the tracker is not complete.
+            BackendUnavailable: when the cache or the store does not answer.
+        """
+        await self._ready(group_id)
+        blueprint = blueprint_of(_tracker(tracker))
+        row: TrackerSnapshot = await self._committer.run(group_id, UpdateTracker(blueprint))
+        self._live.bind(group_id, tracker, row)
+        return row
+
+    async def reset_tracker(
+        self, group_id: str, name: str, reset_policy: ResetPolicy | None = None, **context: Any
+    ) -> bool:
+        """Reset a tracker and announce it.
+
+        With ``ResetPolicy.PROGRESS`` it returns to the first stage and its ``init_progress``.
+
+        Args:
+            group_id: the group.
+            name: the tracker.
+            reset_policy: what is reset; None for the tracker's own policy.
+            **context: reaches each limiter's ``reset``: ``reset_count``, ``reset_seconds``, ``now_ts``, …
+
+        Returns:
+            Whether it was found.
+
+        Raises:
+            ValueError: when the policy is none, or a limiter refuses its value; nothing was changed.
+            BackendUnavailable: when the cache or the store does not answer.
+        """
+        await self._ready(group_id)
+        if not isinstance(name, str):
+            raise TypeError(f"name must be a string, got {name!r}")
+        policy = None
+        if reset_policy is not None:
+            if isinstance(reset_policy, bool) or reset_policy not in tuple(ResetPolicy) + (0, ResetPolicy.ALL):
+                raise ValueError(f"reset_policy must be a ResetPolicy or None, got {reset_policy!r}")
+            policy = ResetPolicy(reset_policy)
+        now = _moment(context.get("now"), context.get("now_ts"))
+        found: bool = await self._committer.run(group_id, ResetTracker(name, policy, context, now))
+        return found
+
+    async def remove_tracker(self, group_id: str, name: str | Sequence[str] | None = None) -> bool:
+        """Remove trackers; a declared one stays away from this group then.
+
+        Args:
+            group_id: the group.
+            name: a name or a list of names; None for all.
+
+        Returns:
+            Whether any was found.
+
+        Raises:
+            BackendUnavailable: when the cache or the store does not answer.
+        """
+        await self._ready(group_id)
+        removed: bool = await self._committer.run(group_id, RemoveTrackers(_names(name)))
+        return removed
+
+    async def flush(self, confirm: bool = False) -> bool:
+        """Delete all of milepost's data, in the cache and in the store.
+
+        Args:
+            confirm: must be True; otherwise a warning is given and nothing is done.
+
+        Returns:
+            Whether it was done.
+
+        Raises:
+            BackendUnavailable: when the cache or the store does not answer.
+        """
+        if confirm is not True:
+            warnings.warn("flush deletes everything; call flush(confirm=True) to do it", stacklevel=2)
+            return False
+        await self._ready("*")
+        await self._committer.settle()
+        for record in self._table.records.values():
+            self._live.gone(record.key, record.rows.values())
+        await self._authority.flush()
+        if self._flusher is not None:
+            await self.data_store.flush()
+        self._table.clear()
+        await self._committer.start()
+        return True
+
+    # --- what happens ---------------------------------------------------------------------
+
+    async def track(
+        self,
+        group_id: str,
+        data: Mapping[str, Any],
+        *,
+        event_id: str | None = None,
+        now: float | datetime | None = None,
+        now_ts: float | None = None,
+        **context: Any,
+    ) -> TrackResult:
+        """Apply something that happened to a group.
+
+        Args:
+            group_id: the group; one that has no trackers is no error.
+            data: what happened; not changed.
+            event_id: applied twice with the same id, it counts once (among the last ``dedup_window`` ids).
+            now: when it happened, epoch seconds or an aware datetime; by default now.
+            now_ts: the older spelling of ``now``.
+            **context: reaches custom conditions and limiters.
+
+        Returns:
+            What it did; unpacks into ``(ok, dirtied, completed, limited)``.
+
+        Raises:
+            TypeError: when ``data`` is no mapping; nothing was changed.
+            CommitConflict: when other writers won every race for too long; nothing was changed.
+            UndecodableError: when one of the group's trackers cannot be read; nothing was changed.
+            BackendUnavailable: when the cache or the store does not answer; nothing was changed.
+            CommitUncertain: when it cannot be learned whether it was applied; call again with the ``event_id``.
+        """
+        if next(self._breath):
+            await asyncio.sleep(0)
+        if data.__class__ is dict and event_id is None and now is None and now_ts is None and not context:
+            result = self._committer.track_now(group_id, data, None)
+            if result is not None:
+                if result.delivery is not None:
+                    await result.delivery
+                return result
+        await self._ready(group_id)
+        command = self._track_command(data, event_id, now, now_ts, context)
+        applied: TrackResult = await self._committer.run(group_id, command)
+        self._note_unknown(group_id, applied)
+        return applied
+
+    def _track_command(
+        self, data: Any, event_id: Any, now: Any, now_ts: Any, context: Mapping[str, Any]
+    ) -> TrackDatum:
+        return TrackDatum(
+            _datum(data),
+            _moment(now, now_ts),
+            context,
+            _event_id(event_id),
+            self._dispatcher.wants_progressed,
+        )
+
+    def _note_unknown(self, group_id: str, result: TrackResult) -> None:
+        if result.ok and not result.dirtied and _log.isEnabledFor(logging.DEBUG):
+            record = self._table.records.get(group_id)
+            if (record is None or not record.rows) and not self._book.declared_for(group_id):
+                _log.debug("group %r has no trackers", group_id)
+
+    async def track_many(self, items: Iterable[TrackItem | tuple[str, Mapping[str, Any]]]) -> list[TrackResult]:
+        """Apply many things that happened, with far fewer round trips.
+
+        Args:
+            items: ``(group_id, data)`` pairs or :class:`TrackItem`.
+
+        Returns:
+            Results in order. One that could not be applied has its ``error``; the others are applied.
+
+        Raises:
+            ManagerClosed: after ``aclose``.
+        """
+        await self._ready("*")
+        pending: list[TrackResult | asyncio.Task[Any] | Any] = []
+        for item in items:
+            pending.append(await self._begin(item))
+        results: list[TrackResult] = []
+        for begun in pending:
+            if isinstance(begun, TrackResult):
+                results.append(begun)
+                continue
+            delivery = await begun.future
+            if begun.error is not None:
+                results.append(TrackResult.refused(error=begun.error))
+                continue
+            if delivery is not None:
+                await delivery
+            results.append(begun.value)
+        return results
+
+    async def _begin(self, item: Any) -> Any:
+        """Begin one item of many: its result where it is done at once, else what to wait for."""
+        try:
+            whole = item if isinstance(item, TrackItem) else TrackItem(*item)
+            await self._ready(whole.group_id)
+            command = self._track_command(whole.data, whole.event_id, whole.now, None, whole.context)
+            if next(self._breath):
+                await asyncio.sleep(0)
+            done = self._committer.run_now(whole.group_id, command)
+        except ManagerClosed:
+            raise
+        except (TypeError, ValueError, MilepostError) as error:
+            return TrackResult.refused(error=error)
+        if done is None:
+            return self._committer.submit(whole.group_id, command)
+        result, delivery = done
+        if delivery is not None:
+            await delivery
+        return result
+
+    async def explain(
+        self,
+        group_id: str,
+        data: Mapping[str, Any],
+        *,
+        now: float | datetime | None = None,
+        now_ts: float | None = None,
+        **context: Any,
+    ) -> Explanation:
+        """Say what a datum would do, and which condition or limiter says no. Changes nothing.
+
+        Args:
+            group_id: the group.
+            data: what might happen.
+            now: when, epoch seconds or an aware datetime; by default now.
+            now_ts: the older spelling of ``now``.
+            **context: reaches custom conditions and limiters.
+
+        Raises:
+            TypeError: when ``data`` is no mapping.
+            UndecodableError: when one of the group's trackers cannot be read.
+            BackendUnavailable: when the cache or the store does not answer.
+        """
+        await self._ready(group_id)
+        command = ExplainDatum(_datum(data), _moment(now, now_ts), context)
+        explanation: Explanation = await self._committer.run(group_id, command)
+        return explanation
+
+    # --- who hears of it --------------------------------------------------------------------
+
+    @overload
+    def add_listener(
+        self, code: type[E], callback: Callable[[E], Any], *, background: bool = False
+    ) -> ListenerHandle: ...
+
+    @overload
+    def add_listener(
+        self, code: str, callback: Callable[[Any], Any], *, background: bool = False
+    ) -> ListenerHandle: ...
+
+    def add_listener(
+        self, code: str | type[TrackerEvent], callback: Callable[[Any], Any], *, background: bool = False
+    ) -> ListenerHandle:
+        """Call ``callback`` for every event of a kind, after its commit.
+
+        Args:
+            code: a code such as ``EVENT_TRACKER_LIMITED``, or an event class.
+            callback: plain or async, takes the event. One that raises harms nobody; it is logged,
+                counted and kept in ``failed_deliveries``.
+            background: do not let ``track`` wait for it; it gets a bounded queue of its own.
+
+        Returns:
+            A handle with ``remove()``.
+
+        Raises:
+            UnknownEventError: for a code that does not exist.
+            TypeError: when the callback cannot be called.
+        """
+        return self._dispatcher.add_listener(code_of(code), callback, background=background)
+
+    @overload
+    def on_event(
+        self, code: type[E], *, background: bool = False
+    ) -> Callable[[Callable[[E], Any]], Callable[[E], Any]]: ...
+
+    @overload
+    def on_event(self, code: str, *, background: bool = False) -> Callable[[C], C]: ...
+
+    def on_event(self, code: str | type[TrackerEvent], *, background: bool = False) -> Any:
+        """Decorate a listener; otherwise like :meth:`add_listener`."""
+        known = code_of(code)
+
+        def register(callback: Any) -> Any:
+            self._dispatcher.add_listener(known, callback, background=background)
+            return callback
+
+        return register
+
+    @overload
+    def subscribe(
+        self,
+        *wanted: type[E],
+        group: str = "*",
+        size: int = 1000,
+        overflow: Overflow | Literal["drop_oldest", "drop_newest", "block", "error"] = Overflow.DROP_OLDEST,
+    ) -> Subscription[E]: ...
+
+    @overload
+    def subscribe(
+        self,
+        *wanted: str | type[TrackerEvent],
+        group: str = "*",
+        size: int = 1000,
+        overflow: Overflow | Literal["drop_oldest", "drop_newest", "block", "error"] = Overflow.DROP_OLDEST,
+    ) -> Subscription[TrackerEvent]: ...
+
+    def subscribe(
+        self,
+        *wanted: str | type[TrackerEvent],
+        group: str = "*",
+        size: int = 1000,
+        overflow: Overflow | str = Overflow.DROP_OLDEST,
+    ) -> Subscription[Any]:
+        """Return a bounded queue of events, an async context manager and iterator.
+
+        Args:
+            *wanted: patterns of codes (``"tracker.*"``), codes or event classes; none for all.
+            group: a pattern of group ids.
+            size: how many events it holds.
+            overflow: what happens to an event for which there is no room.
+
+        Raises:
+            UnknownEventError: for a pattern or code that no event can match.
+            InvalidDefinition: when the size or the policy is none.
+        """
+        return Subscription(
+            matcher(wanted, group), self._dispatcher.subscribe, self._dispatcher.unsubscribe, size, overflow
+        )
+
+    def add_queue(self, code: str | type[TrackerEvent], queue: asyncio.Queue[Any]) -> ListenerHandle:
+        """Feed events of a kind to an ``asyncio.Queue``; where it is full they are dropped and counted.
+
+        Args:
+            code: a code or an event class.
+            queue: the queue.
+
+        Raises:
+            UnknownEventError: for a code that does not exist.
+            TypeError: when the queue is none.
+        """
+        return self._dispatcher.add_queue(code_of(code), queue)
+
+    @property
+    def failed_deliveries(self) -> list[FailedDelivery]:
+        """The last deliveries that failed, up to a thousand, the oldest first."""
+        return list(self._dispatcher.failures)
+
+    def status(self) -> ManagerStatus:
+        """Return what is going on inside."""
+        cache, dispatcher = self.data_cache, self._dispatcher
+        return ManagerStatus(
+            started=self._started,
+            closed=self._closed,
+            write=self.write,
+            replicas=len(self._table),
+            evicted=self._table.evicted,
+            waiting=self._committer.waiting,
+            backlog=cache.backlog if isinstance(cache, MemoryDataCache) else 0,
+            store_error=None if self._flusher is None else self._flusher.last_error,
+            conflicts=self._committer.conflicts,
+            emitted=dispatcher.emitted,
+            delivered=dispatcher.delivered,
+            dropped=dispatcher.dropped,
+            failed=dispatcher.failed,
+            undelivered=dispatcher.waiting,
+        )
+
+    async def settle(self) -> None:
+        """Wait until everything that was caused has been committed and delivered.
+
+        Raises:
+            ManagerClosed: after ``aclose``.
+        """
+        await self._ready("*")
+        await self._settle()
+
+    async def _settle(self) -> None:
+        while True:
+            await self._committer.settle()
+            await self._dispatcher.settle()
+            if not self._committer.waiting:
+                return
+
+
+def _check_type(name: str, value: Any, wanted: type) -> None:
+    if not isinstance(value, wanted):
+        raise InvalidDefinition(f"{name} must be a {wanted.__name__}, got {value!r}")
+
+
+def _tracker(tracker: Any) -> BaseTracker:
+    if not isinstance(tracker, BaseTracker):
+        raise TypeError(f"a tracker must be an instance of BaseTracker, got {tracker!r}")
+    return tracker
+
+
+def _names(name: str | Sequence[str] | None) -> list[str] | None:
+    if name is None:
+        return None
+    names = [name] if isinstance(name, str) else list(name)
+    for item in names:
+        if not isinstance(item, str):
+            raise TypeError(f"name must be a string or a list of strings, got {item!r}")
+    return names
+
+
+def _datum(data: Any) -> dict[str, Any]:
+    if data.__class__ is dict:
+        return data  # type: ignore[no-any-return]
+    if not isinstance(data, Mapping):
+        raise TypeError(f"data must be a mapping, got {type(data).__name__}")
+    try:
+        return dict(data)
+    except Exception as error:
+        raise TypeError(f"data could not be read: {type(error).__name__}: {error}") from error
+
+
+def _moment(now: float | datetime | None, now_ts: float | None) -> float | None:
+    if now is not None and now_ts is not None:
+        raise TypeError("give now or now_ts, not both")
+    if now is not None:
+        return epoch_seconds(now, "now")
+    return None if now_ts is None else epoch_seconds(now_ts, "now_ts")
+
+
+def _event_id(event_id: Any) -> bytes | None:
+    if event_id is None:
+        return None
+    if not isinstance(event_id, str):
+        raise TypeError(f"event_id must be a string, got {event_id!r}")
+    if not event_id:
+        raise ValueError("event_id must not be empty")
+    return hash_event_id(event_id)

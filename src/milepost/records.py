@@ -1,0 +1,340 @@
+"""What crosses the line to caches and stores: records, commits and their outcomes.
+
+An adapter knows nothing of trackers. It keeps *records*: a key, a revision and named rows.
+A :class:`Commit` names the revision it was computed from and is applied whole or not at
+all. A revision is (incarnation, counter): a record that is removed and made again has a
+higher incarnation, so it never goes back.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from milepost._clock import Clock
+
+__all__ = [
+    "Authority",
+    "Commit",
+    "Committed",
+    "Conflict",
+    "Duplicate",
+    "ImmediateAuthority",
+    "LoadedRecord",
+    "NeedDefinitions",
+    "Outcome",
+    "OutboxEvent",
+    "Record",
+    "RecordState",
+    "Revision",
+    "Row",
+    "StaleEpoch",
+]
+
+
+class Revision(NamedTuple):
+    """Where a record stands. Revisions of one key only ever grow."""
+
+    incarnation: int
+    counter: int
+
+
+class Row(Protocol):
+    """What an adapter may ask of a row."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the record."""
+        ...
+
+    @property
+    def definition_hash(self) -> str:
+        """The hash of the definition that the row needs."""
+        ...
+
+    def encoded(self) -> str:
+        """Return the row as ASCII text."""
+        ...
+
+
+class OutboxEvent(Protocol):
+    """What an adapter may ask of an event."""
+
+    @property
+    def id(self) -> str:
+        """Stable: the same event has the same id when it is made again."""
+        ...
+
+    @property
+    def type(self) -> str:
+        """Such as ``tracker.limited``."""
+        ...
+
+    @property
+    def time(self) -> datetime:
+        """When it happened, UTC."""
+        ...
+
+    def encoded(self) -> str:
+        """Return the event as JSON text."""
+        ...
+
+
+class Record:
+    """A record in memory: a replica of what an authority holds, or the authority's own.
+
+    ``counter`` is 0 where there is nothing stored yet. ``seen`` is None until an event id
+    was remembered. ``plan`` belongs to whoever computes with the record.
+    """
+
+    __slots__ = (
+        "broken",
+        "changed",
+        "counter",
+        "deadline",
+        "incarnation",
+        "key",
+        "plan",
+        "rows",
+        "seen",
+        "serial",
+    )
+
+    def __init__(self, key: str, incarnation: int) -> None:
+        self.key = key
+        self.incarnation = incarnation
+        self.counter = 0
+        self.serial = 0
+        self.deadline: float | None = None
+        self.rows: dict[str, Any] = {}
+        self.seen: dict[bytes, None] | None = None
+        self.broken: dict[str, Exception] | None = None
+        self.changed: Any = None
+        self.plan: Any = None
+
+    @property
+    def revision(self) -> Revision | None:
+        """The revision, None where there is nothing stored."""
+        return Revision(self.incarnation, self.counter) if self.counter else None
+
+    def apply(self, commit: Commit, window: int) -> None:
+        """Become what the commit made of the record.
+
+        Args:
+            commit: the commit, which the authority has accepted.
+            window: how many event ids are remembered.
+        """
+        if commit.removes:
+            self.rows = {}
+            self.seen = None
+            self.broken = None
+            self.counter = 0
+            self.serial = 0
+        else:
+            self.counter = self.counter + 1 if commit.incarnation == self.incarnation else 1
+            self.rows.update(commit.puts)
+            for name in commit.drops:
+                self.rows.pop(name, None)
+                if self.broken:
+                    self.broken.pop(name, None)
+            self.serial = commit.serial
+            if commit.seen:
+                self._remember(commit.seen, window)
+        self.incarnation = commit.incarnation
+        self.deadline = commit.deadline
+        if commit.reshapes:
+            self.plan = None
+
+    def _remember(self, ids: Iterable[bytes], window: int) -> None:
+        seen = self.seen
+        if seen is None:
+            seen = self.seen = {}
+        seen.update(dict.fromkeys(ids))
+        while len(seen) > window:
+            del seen[next(iter(seen))]
+
+
+@dataclass(slots=True)
+class Commit:
+    """One atomic change of one record.
+
+    Args:
+        key: the record's key.
+        epoch: the epoch that it was computed in.
+        base: the revision it was computed from; None where the record must not exist.
+        incarnation: the incarnation that the record has afterwards.
+        puts: rows to write, by name.
+        drops: names of rows to drop.
+        events: what to append to the outbox.
+        seen: event ids to remember, 128-bit hashes.
+        definitions: hashes of definitions that new rows need.
+        serial: the highest serial number given to a row.
+        deadline: the earliest moment at which a row expires, epoch seconds.
+        removes: the record holds nothing afterwards and goes away.
+        reshapes: which trackers the record holds changes.
+        id: random, remembered by the authority for a while; empty where no reply can be lost.
+    """
+
+    key: str
+    epoch: int
+    base: Revision | None
+    incarnation: int
+    puts: Mapping[str, Any] = field(default_factory=dict)
+    drops: Sequence[str] = ()
+    events: Sequence[OutboxEvent] = ()
+    seen: Sequence[bytes] = ()
+    definitions: Sequence[str] = ()
+    serial: int = 0
+    deadline: float | None = None
+    removes: bool = False
+    reshapes: bool = False
+    id: bytes = b""
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether it only asks if the base revision still stands."""
+        return not (self.puts or self.drops or self.events or self.seen or self.removes)
+
+
+class RecordState(NamedTuple):
+    """A record's numbers, apart from its rows."""
+
+    revision: Revision | None
+    serial: int = 0
+    deadline: float | None = None
+
+
+class LoadedRecord(NamedTuple):
+    """A record, or what changed in it, as an adapter read it.
+
+    ``rows`` are rows of the engine's own (memory) or text that :meth:`Row.encoded` made.
+    ``whole`` says whether rows that are not here are not there.
+    """
+
+    state: RecordState
+    rows: Mapping[str, Any]
+    seen: Sequence[bytes] = ()
+    whole: bool = True
+
+
+class Committed(NamedTuple):
+    """The commit is applied, now or when it was sent the first time."""
+
+
+class Conflict(NamedTuple):
+    """The base revision no longer stands; here is what changed since (everything, where it is missing)."""
+
+    now: LoadedRecord
+
+
+class Duplicate(NamedTuple):
+    """Some of the event ids are remembered already; nothing was applied."""
+
+    ids: frozenset[bytes]
+
+
+class NeedDefinitions(NamedTuple):
+    """These definitions must be put first; nothing was applied."""
+
+    hashes: frozenset[str]
+
+
+class StaleEpoch(NamedTuple):
+    """Everything was flushed, or data were lost; forget all replicas and begin again."""
+
+    epoch: int
+
+
+Outcome = Committed | Conflict | Duplicate | NeedDefinitions | StaleEpoch
+
+
+class Authority(ABC):
+    """What decides commits: the cache, or with ``write="through"`` the store.
+
+    All of its methods raise ``CacheUnavailable`` or ``StoreUnavailable`` when the backend
+    does not answer, and then nothing was changed; ``CommitUncertain`` when that cannot be told.
+    """
+
+    rounds: int = 1
+    """How many batches of commits it can usefully work on at a time."""
+
+    @abstractmethod
+    async def open(self, clock: Clock, window: int) -> None:
+        """Connect.
+
+        Args:
+            clock: what deadlines go by where the backend has no clock of its own.
+            window: how many event ids a record remembers.
+        """
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Disconnect; what was opened by URL or path is closed, what was handed in is not."""
+
+    @abstractmethod
+    async def load(self, keys: Sequence[str]) -> dict[str, LoadedRecord]:
+        """Read records; those that do not exist are absent from the result."""
+
+    @abstractmethod
+    async def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
+        """Apply commits for different keys, each whole or not at all; outcomes in order."""
+
+    @abstractmethod
+    async def definitions(self, hashes: Iterable[str]) -> dict[str, str]:
+        """Read definitions; unknown hashes are absent from the result."""
+
+    @abstractmethod
+    async def put_definitions(self, definitions: Mapping[str, str]) -> None:
+        """Keep definitions, text by hash; known ones stay as they are."""
+
+    @abstractmethod
+    async def epoch(self) -> int:
+        """Return the present epoch."""
+
+    @abstractmethod
+    async def flush(self) -> int:
+        """Delete everything of milepost's, advance the epoch and return it."""
+
+    @abstractmethod
+    def keys(self, pattern: str = "*") -> AsyncIterator[str]:
+        """Iterate over the keys of records that hold rows; ``*`` is anything, ``?`` one character."""
+
+    @abstractmethod
+    async def due(self, now: float, limit: int = 1000) -> list[str]:
+        """Return keys of records whose deadline is not after ``now``, the earliest first."""
+
+    @abstractmethod
+    async def next_deadline(self) -> float | None:
+        """Return the earliest deadline of all, epoch seconds."""
+
+    @abstractmethod
+    async def outbox(self, after: int = 0, limit: int = 1000) -> list[tuple[int, str]]:
+        """Return kept events after a position: (position, JSON text), in commit order."""
+
+
+class ImmediateAuthority(Authority):
+    """An authority in this process's memory: it decides without waiting."""
+
+    @abstractmethod
+    def peek(self, key: str) -> Record | None:
+        """Return the authority's own record; an empty one where there is none; None if it must be loaded first."""
+
+    @abstractmethod
+    def commit_now(self, commit: Commit, onto: Record | None = None) -> Outcome:
+        """Apply one commit; ``onto`` is the empty record to fill and keep where there is none."""
+
+    @abstractmethod
+    def keep_definitions(self, definitions: Mapping[str, str]) -> None:
+        """Keep definitions, text by hash; known ones stay as they are."""
+
+    @property
+    @abstractmethod
+    def epoch_now(self) -> int:
+        """The present epoch."""
+
+    @abstractmethod
+    def moved(self, record: Record, rows: Sequence[Any]) -> None:
+        """Apply a commit that only puts these rows, computed from the record as it is now."""

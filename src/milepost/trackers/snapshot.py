@@ -1,0 +1,221 @@
+"""A tracker's state at one moment: what is stored, and what users get.
+
+A snapshot is immutable by convention: a new state is a new snapshot. It knows its
+definition through its blueprint and keeps nothing but a few numbers itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from milepost._clock import utc
+from milepost._working import NO_STATE
+from milepost.limiters.base import LimiterState
+from milepost._numbers import Number
+
+if TYPE_CHECKING:
+    from milepost.conditions.base import BaseCondition
+    from milepost.limiters.base import BaseLimiter
+    from milepost.trackers.blueprint import Blueprint
+    from milepost.trackers.definition import TrackerDefinition
+
+__all__ = ["Life", "TrackerSnapshot"]
+
+
+class Life(NamedTuple):
+    """What changes seldom in a tracker's state, kept apart so that a move need not copy it."""
+
+    incarnation: int
+    """The incarnation of the group's record when the tracker was added."""
+    serial: int
+    """Its number among the trackers ever added to that record; gives their order."""
+    added_at: float
+    expires_at: float | None = None
+    cycle: int = 0
+    resets: int = 0
+    completed_at: float | None = None
+    removed: bool = False
+
+
+class TrackerSnapshot:
+    """A tracker as it was at one moment.
+
+    ``cycle`` is how many whole rounds a ``loop_forever`` tracker has completed. Attributes of
+    the definition (``conditions``, ``key``, a custom tracker's fields and state) can be read too.
+    """
+
+    __slots__ = ("blueprint", "life", "limits", "mask", "progress", "stage", "state", "updated_at")
+
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        progress: Number,
+        stage: int,
+        updated_at: float | None,
+        mask: int,
+        limits: tuple[LimiterState, ...],
+        life: Life,
+        state: Mapping[str, Any] = NO_STATE,
+    ) -> None:
+        self.blueprint = blueprint
+        self.progress = progress
+        self.stage = stage
+        self.updated_at = updated_at
+        self.mask = mask
+        self.limits = limits
+        self.life = life
+        self.state = state
+
+    @property
+    def name(self) -> str:
+        """The tracker's name."""
+        return self.blueprint.name
+
+    @property
+    def kind(self) -> str:
+        """The kind that the tracker's class is registered under."""
+        return self.blueprint.kind
+
+    @property
+    def definition(self) -> TrackerDefinition:
+        """The tracker's definition."""
+        return self.blueprint.definition
+
+    @property
+    def targets(self) -> tuple[Number, ...]:
+        """All targets."""
+        return self.blueprint.targets
+
+    @property
+    def target(self) -> Number:
+        """The target that the tracker heads for; the last one when it is completed."""
+        targets = self.blueprint.targets
+        return targets[min(self.stage, len(targets) - 1)]
+
+    @property
+    def multi_target(self) -> tuple[Number, ...]:
+        """The targets still ahead, after the current one."""
+        return self.blueprint.targets[self.stage + 1 :]
+
+    @property
+    def current_stage(self) -> int:
+        """Which target the tracker heads for, counted from 1."""
+        return min(self.stage + 1, len(self.blueprint.targets))
+
+    @property
+    def cycle(self) -> int:
+        """How many whole rounds through the targets are done (``loop_forever``)."""
+        return self.life.cycle
+
+    @property
+    def completed(self) -> bool:
+        """Whether the last target was reached."""
+        return self.stage >= len(self.blueprint.targets)
+
+    @property
+    def limited(self) -> bool:
+        """Whether a limiter refuses."""
+        return self.mask != 0
+
+    @property
+    def removed(self) -> bool:
+        """Whether the tracker was removed."""
+        return self.life.removed
+
+    @property
+    def dirtied(self) -> bool:
+        """Whether anything has changed since the tracker was added."""
+        return self.updated_at is not None
+
+    @property
+    def added_at(self) -> datetime:
+        """When the tracker was added, UTC."""
+        return utc(self.life.added_at)
+
+    @property
+    def completed_at(self) -> datetime | None:
+        """When the last target was reached, UTC; None before."""
+        moment = self.life.completed_at
+        return None if moment is None else utc(moment)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the tracker expires, UTC; None where it does not."""
+        moment = self.life.expires_at
+        return None if moment is None else utc(moment)
+
+    @property
+    def limiters(self) -> tuple[BaseLimiter, ...]:
+        """The limiters as they are at this moment."""
+        runners = self.blueprint.limiters
+        return tuple(runner.object_with(state) for runner, state in zip(runners, self.limits, strict=True))
+
+    @property
+    def conditions(self) -> tuple[BaseCondition, ...]:
+        """The conditions."""
+        return self.blueprint.definition.conditions
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            if name in self.state:
+                return self.state[name]
+            return self.blueprint.attribute(name)
+
+    @property
+    def definition_hash(self) -> str:
+        """The hash of the tracker's definition."""
+        return self.blueprint.hash
+
+    def encoded(self) -> str:
+        """Return the snapshot as the text that stores keep."""
+        from milepost.trackers.rows import encode_row
+
+        return encode_row(self)
+
+    def with_life(self, **changes: Any) -> TrackerSnapshot:
+        """Return a copy in which some of :class:`Life` is changed."""
+        return TrackerSnapshot(
+            self.blueprint,
+            self.progress,
+            self.stage,
+            self.updated_at,
+            self.mask,
+            self.limits,
+            self.life._replace(**changes),
+            self.state,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Return the state as JSON values, as events carry it."""
+        return self.blueprint.describe(self)
+
+    def __repr__(self) -> str:
+        marks = "".join(f" {mark}" for mark in ("completed", "limited", "removed") if getattr(self, mark))
+        stages = len(self.blueprint.targets)
+        stage = f" stage={self.current_stage}/{stages}" if stages > 1 else ""
+        return f"<{self.kind} {self.name!r} progress={self.progress}/{self.target}{stage}{marks}>"
+
+    def _facts(self) -> tuple[Any, ...]:
+        return (
+            self.blueprint.hash,
+            self.progress,
+            self.stage,
+            self.updated_at,
+            self.mask,
+            tuple(dict(state) for state in self.limits),
+            self.life,
+            dict(self.state),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TrackerSnapshot):
+            return NotImplemented
+        return self is other or self._facts() == other._facts()
+
+    def __hash__(self) -> int:
+        return hash((self.blueprint.hash, self.progress, self.stage, self.life))

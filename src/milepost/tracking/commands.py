@@ -1,0 +1,288 @@
+"""Everything that can be done to a group, as commands to the pure step.
+
+A command checks first and changes the draft only when nothing can go wrong any more, so
+one that raises has done nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from milepost.errors import ConflictingNameError, TrackerNotFound
+from milepost.events.codes import (
+    EVENT_TRACKER_ADDED,
+    EVENT_TRACKER_EXPIRED,
+    EVENT_TRACKER_REMOVED,
+    EVENT_TRACKER_RESET,
+)
+from milepost.limiters.base import LimiterState
+from milepost.tracking.draft import RecordDraft
+from milepost.tracking.explain import Explanation, explain
+from milepost.tracking.result import TrackResult
+from milepost.tracking.step import reset_limiters
+from milepost.trackers.blueprint import Blueprint
+from milepost.trackers.policies import ResetPolicy
+from milepost.trackers.snapshot import TrackerSnapshot
+
+__all__ = [
+    "AddTrackers",
+    "Command",
+    "Expire",
+    "ExplainDatum",
+    "ReadTrackers",
+    "RemoveTrackers",
+    "ResetTracker",
+    "TrackDatum",
+    "UpdateTracker",
+    "hash_event_id",
+]
+
+IfExists = Literal["error", "keep", "replace"]
+
+
+def hash_event_id(event_id: str) -> bytes:
+    """Return the 128 bits that an event id is remembered by."""
+    return hashlib.blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+class Command:
+    """Something to be done to a group."""
+
+    def apply(self, draft: RecordDraft) -> Any:
+        """Change the draft; return what the caller gets."""
+        raise NotImplementedError
+
+
+def broken_row(draft: RecordDraft, names: Sequence[str] | None) -> None:
+    """Raise what makes a row unreadable, if one of these is (None: any)."""
+    for name, error in (draft.record.broken or {}).items():
+        if (names is None or name in names) and name not in draft.drops and name not in draft.puts:
+            raise error
+
+
+@dataclass(slots=True)
+class TrackDatum(Command):
+    """Apply a datum."""
+
+    data: Mapping[str, Any]
+    now: float | None
+    context: Mapping[str, Any]
+    event_id: bytes | None = None
+    progressed: bool = False
+
+    def apply(self, draft: RecordDraft) -> TrackResult:
+        if self.event_id is not None and draft.knows(self.event_id):
+            return TrackResult.refused(duplicate=True)
+        broken_row(draft, None)
+        now = draft.now if self.now is None else self.now
+        result = draft.track(self.data, now, self.context, self.progressed)
+        if self.event_id is not None:
+            draft.seen[self.event_id] = None
+        return result
+
+
+@dataclass(slots=True)
+class AddTrackers(Command):
+    """Add trackers, all or none."""
+
+    blueprints: Sequence[Blueprint]
+    expires_at: float | None
+    if_exists: IfExists
+
+    def apply(self, draft: RecordDraft) -> list[TrackerSnapshot]:
+        key = draft.record.key
+        declared = draft.book.declared_for(key)
+        taken: set[str] = set()
+        for blueprint in self.blueprints:
+            there = draft.get(blueprint.name)
+            is_there = (
+                blueprint.name in taken
+                or (there is not None and not there.life.removed)
+                or (there is None and blueprint.name in declared)
+                or (blueprint.name in (draft.record.broken or ()) and blueprint.name not in draft.drops)
+            )
+            taken.add(blueprint.name)
+            if is_there and self.if_exists == "error":
+                raise ConflictingNameError(key, blueprint.name)
+        return [self._add(draft, blueprint) for blueprint in self.blueprints]
+
+    def _add(self, draft: RecordDraft, blueprint: Blueprint) -> TrackerSnapshot:
+        name = blueprint.name
+        there = draft.get(name)
+        if self.if_exists == "keep":
+            if there is not None and not there.life.removed:
+                return there
+            broken_row(draft, (name,))
+            declared = draft.book.declared_for(draft.record.key).get(name)
+            if declared is not None and there is None:
+                return declared.start(draft.incarnation, draft.serial + 1, draft.now)
+        row = blueprint.start(draft.incarnation, draft.next_serial(), draft.now, self.expires_at)
+        draft.put(row)
+        draft.emit(EVENT_TRACKER_ADDED, row)
+        return row
+
+
+@dataclass(slots=True)
+class UpdateTracker(Command):
+    """Give a tracker a changed definition; its state stays."""
+
+    blueprint: Blueprint
+
+    def apply(self, draft: RecordDraft) -> TrackerSnapshot:
+        name = self.blueprint.name
+        row = present_row(draft, name)
+        if row is None:
+            raise TrackerNotFound(draft.record.key, name)
+        if row.blueprint is self.blueprint:
+            return row
+        fresh = self.blueprint.start(row.life.incarnation, row.life.serial, draft.now)
+        limits, mask = self._carried(row, fresh.limits)
+        stage = row.stage if row.stage < len(row.blueprint.targets) else _stages_passed(row, self.blueprint)
+        stage = min(stage, len(self.blueprint.targets))
+        life = row.life
+        if stage < len(self.blueprint.targets):
+            life = life._replace(completed_at=None if not self.blueprint.loops else life.completed_at)
+        changed = TrackerSnapshot(
+            self.blueprint, row.progress, stage, draft.now, mask, limits, life, row.state
+        )
+        draft.put(changed)
+        return changed
+
+    def _carried(self, row: TrackerSnapshot, fresh: tuple[LimiterState, ...]) -> tuple[tuple[LimiterState, ...], int]:
+        """Keep the state of limiters that are of the same kind in the same place."""
+        limits: list[LimiterState] = []
+        mask = 0
+        for i, runner in enumerate(self.blueprint.limiters):
+            before = row.blueprint.limiters[i] if i < len(row.blueprint.limiters) else None
+            if before is not None and before.cls is runner.cls:
+                limits.append(row.limits[i])
+                mask |= row.mask & (1 << i)
+            else:
+                limits.append(fresh[i])
+        return tuple(limits), mask
+
+
+def _stages_passed(row: TrackerSnapshot, blueprint: Blueprint) -> int:
+    """Where a completed tracker stands when its targets were changed: after those it had completed."""
+    return min(len(row.blueprint.targets), len(blueprint.targets))
+
+
+def present_row(draft: RecordDraft, name: str) -> TrackerSnapshot | None:
+    """Return a tracker's state, also of a declared one that has not moved; None where it is not there."""
+    broken_row(draft, (name,))
+    row = draft.get(name)
+    if row is None:
+        declared = draft.book.declared_for(draft.record.key).get(name)
+        return None if declared is None else declared.start(draft.incarnation, draft.serial + 1, draft.now)
+    return None if row.life.removed else row
+
+
+@dataclass(slots=True)
+class ResetTracker(Command):
+    """Reset a tracker by hand."""
+
+    name: str
+    policy: ResetPolicy | None
+    context: Mapping[str, Any]
+    now: float | None
+
+    def apply(self, draft: RecordDraft) -> bool:
+        row = present_row(draft, self.name)
+        if row is None:
+            return False
+        blueprint = row.blueprint
+        now = draft.now if self.now is None else self.now
+        policy = blueprint.policy if self.policy is None else self.policy
+        limits, mask = row.limits, row.mask
+        if policy & ResetPolicy.LIMITER and limits:
+            limits, mask = reset_limiters(blueprint, limits, {**self.context, "now_ts": now})
+        progress, stage = row.progress, row.stage
+        life = row.life._replace(resets=row.life.resets + 1)
+        if policy & ResetPolicy.PROGRESS:
+            progress, stage = blueprint.initial, 0
+            life = life._replace(completed_at=None)
+        reset = TrackerSnapshot(blueprint, progress, stage, now, mask, limits, life, row.state)
+        draft.put(reset)
+        draft.emit(EVENT_TRACKER_RESET, reset, now)
+        return True
+
+
+@dataclass(slots=True)
+class RemoveTrackers(Command):
+    """Remove trackers: named ones, or all."""
+
+    names: Sequence[str] | None
+
+    def apply(self, draft: RecordDraft) -> bool:
+        names = self.names
+        if names is None:
+            names = list(draft.plan().blueprint_names())
+            names += [name for name in (draft.record.broken or ()) if name not in draft.drops]
+        removed = False
+        for name in names:
+            if name in (draft.record.broken or ()) and name not in draft.drops:
+                draft.drop(name)
+                removed = True
+                continue
+            row = present_row(draft, name)
+            if row is None:
+                continue
+            removed = True
+            gone = row.with_life(removed=True)
+            if draft.get(name) is None:
+                draft.put(gone)  # a declared tracker that has not moved: only the mark is left
+            draft.drop(name)
+            draft.emit(EVENT_TRACKER_REMOVED, gone)
+        return removed
+
+
+@dataclass(slots=True)
+class Expire(Command):
+    """Drop the rows whose time is over."""
+
+    moment: float
+
+    def apply(self, draft: RecordDraft) -> None:
+        deadline = draft.record.deadline
+        if deadline is None or deadline > self.moment:
+            return
+        for name, row in list(draft.rows().items()):
+            expires_at = row.life.expires_at
+            if expires_at is not None and expires_at <= self.moment:
+                draft.drop(name)
+                draft.emit(EVENT_TRACKER_EXPIRED, row.with_life(removed=True), expires_at)
+
+
+@dataclass(slots=True)
+class ReadTrackers(Command):
+    """Read trackers: named ones, or all, in the order of adding."""
+
+    names: Sequence[str] | None
+
+    def apply(self, draft: RecordDraft) -> list[TrackerSnapshot]:
+        broken_row(draft, self.names)
+        plan = draft.plan()
+        found: list[TrackerSnapshot] = []
+        for name in plan.blueprint_names():
+            if self.names is None or name in self.names:
+                row = present_row(draft, name)
+                if row is not None:
+                    found.append(row)
+        return found
+
+
+@dataclass(slots=True)
+class ExplainDatum(Command):
+    """Say what a datum would do. Changes nothing."""
+
+    data: Mapping[str, Any]
+    now: float | None
+    context: Mapping[str, Any]
+
+    def apply(self, draft: RecordDraft) -> Explanation:
+        broken_row(draft, None)
+        now = draft.now if self.now is None else self.now
+        return explain(draft.record.key, draft.plan(), draft, draft, self.data, now, self.context)

@@ -1,0 +1,76 @@
+"""What ``track`` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from milepost.trackers.snapshot import TrackerSnapshot
+
+if TYPE_CHECKING:
+    from milepost.events.types import TrackerEvent
+
+__all__ = ["Rejected", "TrackResult"]
+
+
+class Rejected(NamedTuple):
+    """A tracker that a datum could not move although it was meant to, and why."""
+
+    name: str
+    reason: str
+
+
+class TrackResult(tuple[bool, list[TrackerSnapshot], list[TrackerSnapshot], list[TrackerSnapshot]]):
+    """What one call did; unpacks into ``(ok, dirtied, completed, limited)``.
+
+    It is true when ``ok`` is. The lists hold snapshots: ``dirtied`` what this call changed,
+    ``completed`` what finished its last target, ``limited`` every matching tracker that is
+    limited when the call ends.
+    """
+
+    events: tuple[TrackerEvent, ...] = ()
+    """The events that the call caused, in order."""
+    rejected: tuple[Rejected, ...] = ()
+    """Trackers that the datum could not move, and why."""
+    duplicate: bool = False
+    """Whether the event id was known already; then nothing was changed."""
+    error: Exception | None = None
+    """Why the item was not applied (``track_many``)."""
+    drafts: list[Any] | None = None
+    delivery: Awaitable[None] | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the datum was applied."""
+        return self[0]
+
+    @property
+    def dirtied(self) -> list[TrackerSnapshot]:
+        """What this call changed."""
+        return self[1]
+
+    @property
+    def completed(self) -> list[TrackerSnapshot]:
+        """What finished its last target."""
+        return self[2]
+
+    @property
+    def limited(self) -> list[TrackerSnapshot]:
+        """Every matching tracker that is limited when the call ends."""
+        return self[3]
+
+    def __bool__(self) -> bool:
+        return self[0]
+
+    def __repr__(self) -> str:
+        shown = [f"ok={self[0]}", f"dirtied={self[1]}", f"completed={self[2]}", f"limited={self[3]}"]
+        shown += [f"{name}={value!r}" for name, value in vars(self).items() if name not in ("drafts", "delivery")]
+        return f"TrackResult({', '.join(shown)})"
+
+    @classmethod
+    def refused(cls, *, duplicate: bool = False, error: Exception | None = None) -> TrackResult:
+        """Return the result of a call that was not applied."""
+        result = cls((False, [], [], []))
+        result.duplicate = duplicate
+        result.error = error
+        return result

@@ -1,0 +1,331 @@
+"""The tracking step: what one datum does to a group's trackers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+from milepost._numbers import Number, Refused
+from milepost._working import NO_STATE
+from milepost.errors import InvalidDefinition
+from milepost.events.codes import (
+    EVENT_TRACKER_ALL_COMPLETED,
+    EVENT_TRACKER_LIMITED,
+    EVENT_TRACKER_PROGRESSED,
+    EVENT_TRACKER_REMOVED,
+    EVENT_TRACKER_STAGE_COMPLETED,
+)
+from milepost.limiters.base import LimiterState
+from milepost.tracking.index import Entry
+from milepost.tracking.plan import Plan
+from milepost.tracking.result import Rejected, TrackResult
+from milepost.trackers.blueprint import Blueprint
+from milepost.trackers.policies import ResetPolicy
+from milepost.trackers.snapshot import Life, TrackerSnapshot
+
+__all__ = ["Draft", "Rows", "reset_limiters", "track"]
+
+_RESET_LIMITER = int(ResetPolicy.LIMITER)
+_RESET_PROGRESS = int(ResetPolicy.PROGRESS)
+
+
+class Rows(Protocol):
+    """The rows that a step works on."""
+
+    def get(self, name: str, /) -> TrackerSnapshot | None:
+        """Return the row of this name."""
+        ...
+
+
+class Numbering(Protocol):
+    """Where new rows take their numbers from; a record or a draft of its next state."""
+
+    incarnation: int
+    serial: int
+
+
+class Draft(NamedTuple):
+    """An event to be: what happened to which state of a tracker."""
+
+    type: str
+    tracker: TrackerSnapshot
+    limiter: int | None = None
+    times: int = 1
+
+
+def track(
+    plan: Plan,
+    rows: Rows,
+    numbering: Numbering,
+    data: Mapping[str, Any],
+    now: float,
+    context: Mapping[str, Any] = NO_STATE,
+    *,
+    progressed: bool = False,
+) -> TrackResult:
+    """Return what a datum does.
+
+    Args:
+        plan: the group's trackers.
+        rows: their rows; a declared tracker that has not moved has none.
+        numbering: the record; gives incarnation and serial numbers of rows that begin.
+        data: the datum, a dict.
+        now: epoch seconds.
+        context: what custom conditions and limiters get.
+        progressed: whether somebody listens to PROGRESSED.
+    """
+    dirtied: list[TrackerSnapshot] = []
+    completed: list[TrackerSnapshot] = []
+    limited: list[TrackerSnapshot] = []
+    result: TrackResult = tuple.__new__(TrackResult, (True, dirtied, completed, limited))
+    verdicts: dict[bytes, bool] | None = None
+    begun = 0
+    for entry in plan.index.candidates(data):
+        _, blueprint, tests = entry
+        row = rows.get(blueprint.name)
+        if row is None:
+            begun += 1
+            row = blueprint.start(numbering.incarnation, numbering.serial + begun, now)
+            is_new = True
+        else:
+            is_new = False
+        stage = row.stage
+        targets = blueprint.targets
+        if stage >= len(targets) or row.life.removed:
+            continue
+        if tests:
+            if verdicts is None:
+                verdicts = {}
+            if not _holds(entry, data, context, verdicts, result):
+                begun -= is_new
+                continue
+        if blueprint.counts and not blueprint.limiters and not progressed:
+            progress = row.progress + 1  # type: ignore[operator]  # a count's amount is 1, of any number type
+            if progress < targets[stage] and not row.mask:
+                dirtied.append(TrackerSnapshot(blueprint, progress, stage, now, 0, row.limits, row.life, row.state))
+                continue
+        moved = _Move(blueprint, row, data, now, context, result, progressed).run()
+        if is_new and not moved:
+            begun -= 1
+    return result
+
+
+def _holds(
+    entry: Entry,
+    data: Mapping[str, Any],
+    context: Mapping[str, Any],
+    verdicts: dict[bytes, bool],
+    result: TrackResult,
+) -> bool:
+    """Whether all conditions hold; each distinct one is evaluated at most once per datum."""
+    for identity, test in entry.tests:
+        verdict = verdicts.get(identity)
+        if verdict is None:
+            try:
+                verdict = test(data, context)
+            except Exception as error:  # a custom condition, or a value whose __eq__ raises
+                result.rejected += (Rejected(entry.blueprint.name, f"a condition raised {_say(error)}"),)
+                verdict = False
+            else:
+                verdicts[identity] = verdict
+        if not verdict:
+            return False
+    return True
+
+
+def _say(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+class _Move:
+    """One tracker meets one datum that satisfies its conditions."""
+
+    __slots__ = (
+        "blueprint",
+        "context",
+        "data",
+        "drafts",
+        "life",
+        "limits",
+        "mask",
+        "now",
+        "progress",
+        "progressed",
+        "result",
+        "row",
+        "stage",
+        "state",
+    )
+
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        row: TrackerSnapshot,
+        data: Mapping[str, Any],
+        now: float,
+        context: Mapping[str, Any],
+        result: TrackResult,
+        progressed: bool,
+    ) -> None:
+        self.blueprint = blueprint
+        self.row = row
+        self.data = data
+        self.now = now
+        self.context = {**context, "now_ts": now}
+        self.result = result
+        self.progressed = progressed
+        self.progress: Number = row.progress
+        self.stage = row.stage
+        self.mask = row.mask
+        self.limits: tuple[LimiterState, ...] = row.limits
+        self.life: Life = row.life
+        self.state = row.state
+        self.drafts: list[Draft] = []
+
+    def run(self) -> bool:
+        """Move the tracker and note it in the result; whether anything changed."""
+        try:
+            changed = self._run()
+        except (Refused, InvalidDefinition) as refusal:
+            self._reject(str(refusal))
+            return False
+        except Exception as error:  # users' methods, hostile values: nothing of this tracker is kept
+            self._reject(_say(error))
+            return False
+        if changed:
+            row = self._snapshot(self.stage)
+            self.result.dirtied.append(row)
+            if self.mask:
+                self.result.limited.append(row)
+            if self.drafts:
+                if self.result.drafts is None:
+                    self.result.drafts = []
+                self.result.drafts += self.drafts
+        elif self.mask:
+            self.result.limited.append(self.row)
+        return changed
+
+    def _run(self) -> bool:
+        if self.blueprint.limiters and not self._allowed():
+            changed = self.mask != self.row.mask or self.limits != self.row.limits
+            self._announce_limited()
+            return changed
+        amount, self.state = self.blueprint.measure(self.data, self.row, self.context)
+        if amount is None:
+            self.limits, self.mask, self.state = self.row.limits, self.row.mask, self.row.state
+            return False
+        self.progress = self.blueprint.sum(self.progress, amount)
+        if self.blueprint.limiters:
+            self._count_in_limiters()
+        finished = self._advance()
+        if self.progressed and self.progress != self.row.progress:
+            self.drafts.insert(0, Draft(EVENT_TRACKER_PROGRESSED, self._snapshot(self.stage)))
+        self._announce_limited()
+        if finished is not None:
+            self.result.completed.append(finished)
+            if self.blueprint.removes and not self.blueprint.loops:
+                self.life = self.life._replace(removed=True)
+                self.drafts.append(Draft(EVENT_TRACKER_REMOVED, self._snapshot(self.stage)))
+        return True
+
+    def _reject(self, reason: str) -> None:
+        self.result.rejected += (Rejected(self.blueprint.name, reason),)
+
+    def _snapshot(self, stage: int) -> TrackerSnapshot:
+        return TrackerSnapshot(
+            self.blueprint, self.progress, stage, self.now, self.mask, self.limits, self.life, self.state
+        )
+
+    def _allowed(self) -> bool:
+        """Ask every limiter; a refusal refuses the datum, each limiter's flag says how it answered."""
+        states: list[LimiterState] = []
+        mask = 0
+        for i, runner in enumerate(self.blueprint.limiters):
+            verdict = runner.pre(self.limits[i], self.data, self.row, self.context)
+            states.append(verdict.state)
+            if not verdict.allowed:
+                mask |= 1 << i
+        if mask or tuple(states) != self.limits:
+            self.limits = tuple(states)
+        self.mask = mask
+        return not mask
+
+    def _count_in_limiters(self) -> None:
+        states: list[LimiterState] = []
+        snapshot = self._snapshot(self.stage)
+        for i, runner in enumerate(self.blueprint.limiters):
+            verdict = runner.post(self.limits[i], self.data, snapshot, self.context)
+            states.append(verdict.state)
+            if not verdict.allowed:
+                self.mask |= 1 << i
+        self.limits = tuple(states)
+
+    def _announce_limited(self) -> None:
+        newly = self.mask & ~self.row.mask
+        for i in range(len(self.limits)):
+            if newly >> i & 1:
+                self.drafts.append(Draft(EVENT_TRACKER_LIMITED, self._snapshot(self.stage), limiter=i))
+
+    def _advance(self) -> TrackerSnapshot | None:
+        """Pass the targets that are reached; return the finished state where the last one was."""
+        targets = self.blueprint.targets
+        finished: TrackerSnapshot | None = None
+        while self.stage < len(targets) and self.progress >= targets[self.stage]:
+            if self.stage == len(targets) - 1:
+                finished = self._complete()
+                if self.stage >= len(targets):
+                    break
+            else:
+                self.drafts.append(Draft(EVENT_TRACKER_STAGE_COMPLETED, self._snapshot(self.stage)))
+                self.stage += 1
+                if self._reset_between_stages():
+                    break
+        return finished
+
+    def _complete(self) -> TrackerSnapshot:
+        """Finish the last target; a looping tracker begins its next cycle with what exceeds it."""
+        last = self.blueprint.targets[-1]
+        if not self.blueprint.loops:
+            self.stage = len(self.blueprint.targets)
+            self.life = self.life._replace(completed_at=self.now)
+            finished = self._snapshot(self.stage)
+            self.drafts.append(Draft(EVENT_TRACKER_ALL_COMPLETED, finished))
+            return finished
+        times = 1
+        excess: Number = self.progress - last  # type: ignore[operator]  # both are of one number type here
+        if excess >= last:
+            whole, excess = divmod(excess, last)  # type: ignore[operator,assignment]
+            times += int(whole)
+        cycle = self.life.cycle + times
+        self.life = self.life._replace(cycle=cycle - 1, completed_at=self.now)
+        finished = self._snapshot(len(self.blueprint.targets))
+        self.drafts.append(Draft(EVENT_TRACKER_ALL_COMPLETED, finished, times=times))
+        self.life = self.life._replace(cycle=cycle)
+        self.stage = 0
+        if not self._reset_between_stages():
+            self.progress = excess
+        return finished
+
+    def _reset_between_stages(self) -> bool:
+        """Apply the tracker's own reset policy; whether the progress went back with it."""
+        policy = int(self.blueprint.policy)
+        if policy & _RESET_LIMITER and self.limits:
+            self.limits, self.mask = reset_limiters(self.blueprint, self.limits, {"now_ts": self.now})
+        if policy & _RESET_PROGRESS:
+            self.progress = self.blueprint.initial
+            return True
+        return False
+
+
+def reset_limiters(
+    blueprint: Blueprint, limits: tuple[LimiterState, ...], context: Mapping[str, Any]
+) -> tuple[tuple[LimiterState, ...], int]:
+    """Reset all limiters; return their states, and which of them are still limited as a bit mask."""
+    states: list[LimiterState] = []
+    mask = 0
+    for i, runner in enumerate(blueprint.limiters):
+        verdict = runner.reset(limits[i], context)
+        states.append(verdict.state)
+        if not verdict.allowed:
+            mask |= 1 << i
+    return tuple(states), mask
