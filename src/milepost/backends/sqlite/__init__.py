@@ -1,0 +1,1 @@
+"""SQLite: connections, the schema, the lease and the translation of errors."""

@@ -1,0 +1,163 @@
+"""Connections to one SQLite file: a writer, a reader, their settings and their errors."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Any, Final
+
+from milepost.codec import dumps
+from milepost.errors import MissingExtra, StoreUnavailable
+
+try:
+    import aiosqlite
+except ModuleNotFoundError as error:
+    if error.name != "aiosqlite":
+        raise
+    raise MissingExtra("sqlite", "aiosqlite") from None
+
+__all__ = ["SQLiteClient", "json_list"]
+
+_VERSION: Final = 1
+_APPLICATION_ID: Final = 0x6D6C7074  # "mlpt"
+
+
+class SQLiteClient:
+    """One file, opened twice: writes queue behind one connection, reads do not wait for them.
+
+    Args:
+        path: the file, or ``":memory:"``.
+        synchronous: SQLite's setting; ``"FULL"`` loses nothing when the power fails.
+        timeout: for how many seconds to wait for another process's transaction.
+    """
+
+    def __init__(self, path: str, synchronous: str, timeout: float) -> None:
+        self.path = path
+        self._synchronous = synchronous
+        self._timeout = timeout
+        self._writer: aiosqlite.Connection | None = None
+        self._reader: aiosqlite.Connection | None = None
+        self._writing = asyncio.Lock()
+        self._reading = asyncio.Lock()
+
+    def fresh(self) -> SQLiteClient:
+        """Return a client with the same settings that was never opened."""
+        return SQLiteClient(self.path, self._synchronous, self._timeout)
+
+    async def open(self) -> None:
+        """Connect and make the tables.
+
+        Raises:
+            StoreUnavailable: when the file cannot be opened, is no database, or is not milepost's.
+        """
+        try:
+            self._writer = await self._connect()
+            await self._prepare(self._writer)
+            self._reader = self._writer if self.path == ":memory:" else await self._connect()
+            if self._reader is self._writer:
+                self._reading = self._writing
+        except sqlite3.Error as error:
+            await self.aclose()
+            raise self._unavailable(error) from error
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def _connect(self) -> aiosqlite.Connection:
+        connection = await aiosqlite.connect(self.path, timeout=self._timeout, isolation_level=None)
+        try:
+            await connection.execute("PRAGMA journal_mode = WAL")
+            await connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def _prepare(self, connection: aiosqlite.Connection) -> None:
+        ((application,),) = await connection.execute_fetchall("PRAGMA application_id")
+        ((version,),) = await connection.execute_fetchall("PRAGMA user_version")
+        ((tables,),) = await connection.execute_fetchall("SELECT count(*) FROM sqlite_master")
+        if tables and application != _APPLICATION_ID:
+            raise StoreUnavailable(f"{self.path} is a database, but not one of milepost's")
+        if version > _VERSION:
+            raise StoreUnavailable(f"{self.path} was written by a newer milepost (layout {version}, known: {_VERSION})")
+        schema = files("milepost.backends.sqlite").joinpath("schema.sql").read_text("utf-8")
+        await connection.executescript(
+            f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION};"
+            f"{schema}"
+            "INSERT OR IGNORE INTO meta (name, value) VALUES ('epoch', 1); COMMIT;"
+        )
+
+    async def aclose(self) -> None:
+        """Disconnect."""
+        writer, reader = self._writer, self._reader
+        self._writer = self._reader = None
+        for connection in {id(item): item for item in (reader, writer) if item is not None}.values():
+            await connection.close()
+
+    def _unavailable(self, error: Exception) -> StoreUnavailable:
+        return StoreUnavailable(f"SQLite at {self.path}: {error}")
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+        """A write transaction: committed at the end, rolled back when anything raises.
+
+        Raises:
+            StoreUnavailable: when SQLite refuses; nothing was changed.
+        """
+        async with self._writing:
+            connection = self._opened(self._writer)
+            try:
+                await connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    await connection.execute("COMMIT")
+                except BaseException:
+                    if connection.in_transaction:
+                        await connection.execute("ROLLBACK")
+                    raise
+            except sqlite3.Error as error:
+                raise self._unavailable(error) from error
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[aiosqlite.Connection]:
+        """A read transaction: everything in it is read as of one moment.
+
+        Raises:
+            StoreUnavailable: when SQLite refuses.
+        """
+        async with self._reading:
+            connection = self._opened(self._reader)
+            try:
+                await connection.execute("BEGIN")
+                try:
+                    yield connection
+                finally:
+                    await connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise self._unavailable(error) from error
+
+    async def fetch(self, sql: str, parameters: Iterable[Any] = ()) -> Sequence[tuple[Any, ...]]:
+        """Read with one statement.
+
+        Raises:
+            StoreUnavailable: when SQLite refuses.
+        """
+        async with self._reading:
+            try:
+                rows: Any = await self._opened(self._reader).execute_fetchall(sql, parameters)
+            except sqlite3.Error as error:
+                raise self._unavailable(error) from error
+            return list(rows)
+
+    def _opened(self, connection: aiosqlite.Connection | None) -> aiosqlite.Connection:
+        if connection is None:
+            raise StoreUnavailable(f"SQLite at {self.path} is not open")
+        return connection
+
+def json_list(values: Iterable[str]) -> str:
+    """Return values as a JSON list, for ``IN (SELECT value FROM json_each(?))``."""
+    return dumps(list(values))

@@ -1,0 +1,55 @@
+-- milepost's tables in SQLite. A record is a row of `records` and its rows in `rows`.
+-- counter says at which revision a row last changed, so a conflict need not return them all;
+-- shrunk is the revision at which rows were last dropped: from an older base, all are returned.
+
+CREATE TABLE IF NOT EXISTS meta (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS records (
+    key         TEXT PRIMARY KEY,
+    incarnation INTEGER NOT NULL,
+    counter     INTEGER NOT NULL,
+    serial      INTEGER NOT NULL,
+    shrunk      INTEGER NOT NULL DEFAULT 0,
+    deadline    REAL
+) WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS records_by_deadline ON records (deadline) WHERE deadline IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS rows (
+    key     TEXT NOT NULL,
+    name    TEXT NOT NULL,
+    counter INTEGER NOT NULL,
+    body    TEXT NOT NULL,
+    PRIMARY KEY (key, name)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS definitions (
+    hash TEXT PRIMARY KEY,
+    body TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- Event ids that a record remembers, the newest with the highest number.
+CREATE TABLE IF NOT EXISTS seen (
+    key TEXT NOT NULL,
+    n   INTEGER NOT NULL,
+    id  BLOB NOT NULL,
+    PRIMARY KEY (key, n)
+) WITHOUT ROWID;
+
+-- Ids of commits applied lately, so that one sent again is known.
+CREATE TABLE IF NOT EXISTS commits (
+    n  INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL UNIQUE
+);
+
+CREATE TABLE IF NOT EXISTS outbox (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id       TEXT NOT NULL,
+    type     TEXT NOT NULL,
+    key      TEXT NOT NULL,
+    at       REAL NOT NULL,
+    body     TEXT NOT NULL
+);

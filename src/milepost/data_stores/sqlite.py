@@ -1,0 +1,404 @@
+"""A store in a SQLite file, which several processes may share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio.to_thread
+
+from milepost._clock import Clock
+from milepost._patterns import has_wildcard, pattern_to_regex
+from milepost.backends.sqlite.client import SQLiteClient, json_list
+from milepost.backends.sqlite.lease import FileLease
+from milepost.data_stores.base import BaseDataStore, RecordChange
+from milepost.errors import InvalidDefinition
+from milepost.records import (
+    Commit,
+    Committed,
+    Conflict,
+    Duplicate,
+    LoadedRecord,
+    NeedDefinitions,
+    Outcome,
+    OutboxEvent,
+    RecordState,
+    Revision,
+    StaleEpoch,
+)
+
+if TYPE_CHECKING:
+    import aiosqlite
+
+__all__ = ["SQLiteDataStore"]
+
+_COMMITTED: Final = Committed()
+_REMEMBERED_COMMITS: Final = 65_536
+_TRIM_EVERY: Final = 1024
+_PAGE: Final = 500
+_SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
+
+_PUT_RECORD: Final = (
+    "INSERT INTO records (key, incarnation, counter, serial, shrunk, deadline) VALUES (?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (key) DO UPDATE SET incarnation = excluded.incarnation, counter = excluded.counter, "
+    "serial = excluded.serial, shrunk = max(shrunk * (incarnation = excluded.incarnation), excluded.shrunk), "
+    "deadline = excluded.deadline"
+)
+_PUT_ROW: Final = (
+    "INSERT INTO rows (key, name, counter, body) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (key, name) DO UPDATE SET counter = excluded.counter, body = excluded.body"
+)
+
+
+class _Standing:
+    """Where a record stands, as a transaction found it."""
+
+    __slots__ = ("deadline", "revision", "serial", "shrunk")
+
+    def __init__(self, row: tuple[Any, ...]) -> None:
+        _, incarnation, counter, self.serial, self.shrunk, self.deadline = row
+        self.revision = Revision(incarnation, counter)
+
+
+class SQLiteDataStore(BaseDataStore):
+    """Keeps records in a SQLite file (WAL journal).
+
+    With ``write="through"`` several processes may share the file: a commit's base revision is
+    compared, and the commit applied, in one transaction. With ``write="behind"`` one process
+    has it alone.
+
+    Args:
+        path: the file; made where it does not exist. ``":memory:"`` lasts as long as it is open.
+        synchronous: ``"FULL"`` survives a power failure; with ``"NORMAL"`` the last commits may be
+            lost to one, but not to a crash of the process.
+        timeout: for how many seconds to wait for another process's transaction.
+        outbox_size: how many events to keep for reading back.
+
+    Raises:
+        InvalidDefinition: when a setting is wrong.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        synchronous: str = "FULL",
+        timeout: float = 30.0,
+        outbox_size: int = 100_000,
+    ) -> None:
+        if not isinstance(path, str | os.PathLike) or not str(path):
+            raise InvalidDefinition(f"path must be the path of a file, got {path!r}")
+        if synchronous not in _SYNCHRONOUS:
+            raise InvalidDefinition(f"synchronous must be one of {', '.join(_SYNCHRONOUS)}, got {synchronous!r}")
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+            raise InvalidDefinition(f"timeout must be a number of seconds greater than 0, got {timeout!r}")
+        if isinstance(outbox_size, bool) or not isinstance(outbox_size, int) or outbox_size < 0:
+            raise InvalidDefinition(f"outbox_size must be a whole number of at least 0, got {outbox_size!r}")
+        self.path = os.fspath(path)
+        self._client = SQLiteClient(self.path, synchronous, timeout)
+        self._lease = FileLease(self.path)
+        self._outbox_size = outbox_size
+        self._window = 256
+        self._known_definitions: set[str] = set()
+        self._known_in_epoch = 0
+        self._since_trim = 0
+
+    def __repr__(self) -> str:
+        return f"SQLiteDataStore({self.path!r})"
+
+    async def open(self, clock: Clock, window: int) -> None:
+        self._window = window
+        self._known_definitions.clear()
+        self._client = await anyio.to_thread.run_sync(self._fresh_client)
+        await self._client.open()
+
+    def _fresh_client(self) -> SQLiteClient:
+        parent = Path(self.path).parent
+        if self.path != ":memory:" and not parent.is_dir():
+            from milepost.errors import StoreUnavailable
+
+            raise StoreUnavailable(f"SQLite at {self.path}: the folder {parent} does not exist")
+        return self._client.fresh()
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+        await anyio.to_thread.run_sync(self._lease.release)
+
+    async def lease(self, *, exclusive: bool) -> None:
+        if self.path != ":memory:":
+            await anyio.to_thread.run_sync(lambda: self._lease.take(exclusive=exclusive))
+
+    # --- reading -----------------------------------------------------------------------
+
+    async def load(self, keys: Sequence[str]) -> dict[str, LoadedRecord]:
+        found: dict[str, LoadedRecord] = {}
+        async with self._client.snapshot() as connection:
+            for start in range(0, len(keys), _PAGE):
+                page = keys[start : start + _PAGE]
+                for key, standing in (await _standings(connection, page)).items():
+                    found[key] = await self._read(connection, key, standing)
+        return found
+
+    async def _read(
+        self, connection: aiosqlite.Connection, key: str, standing: _Standing | None, since: int = -1
+    ) -> LoadedRecord:
+        """Read a record, or only the rows that changed after a counter."""
+        if standing is None:
+            return LoadedRecord(RecordState(None), {})
+        rows = await connection.execute_fetchall(
+            "SELECT name, body FROM rows WHERE key = ? AND counter > ?", (key, since)
+        )
+        seen = await connection.execute_fetchall("SELECT id FROM seen WHERE key = ? ORDER BY n", (key,))
+        return LoadedRecord(
+            RecordState(standing.revision, standing.serial, standing.deadline),
+            {name: body for name, body in rows},
+            tuple(id for (id,) in seen),
+            whole=since < 0,
+        )
+
+    async def definitions(self, hashes: Iterable[str]) -> dict[str, str]:
+        return dict(
+            await self._client.fetch(
+                "SELECT hash, body FROM definitions WHERE hash IN (SELECT value FROM json_each(?))",
+                (json_list(hashes),),
+            )
+        )
+
+    async def epoch(self) -> int:
+        ((epoch,),) = await self._client.fetch("SELECT value FROM meta WHERE name = 'epoch'")
+        return int(epoch)
+
+    async def keys(self, pattern: str = "*") -> AsyncIterator[str]:
+        if not has_wildcard(pattern):
+            if await self._client.fetch("SELECT 1 FROM rows WHERE key = ? LIMIT 1", (pattern,)):
+                yield pattern
+            return
+        matches = pattern_to_regex(pattern).fullmatch
+        last = ""
+        while page := await self._client.fetch(
+            "SELECT key FROM records WHERE key > ? AND EXISTS (SELECT 1 FROM rows WHERE rows.key = records.key) "
+            "ORDER BY key LIMIT ?",
+            (last, _PAGE),
+        ):
+            for (key,) in page:
+                if matches(key):
+                    yield key
+            last = page[-1][0]
+
+    async def due(self, now: float, limit: int = 1000) -> list[str]:
+        rows = await self._client.fetch(
+            "SELECT key FROM records WHERE deadline <= ? ORDER BY deadline LIMIT ?", (now, limit)
+        )
+        return [key for (key,) in rows]
+
+    async def next_deadline(self) -> float | None:
+        ((deadline,),) = await self._client.fetch("SELECT min(deadline) FROM records WHERE deadline IS NOT NULL")
+        return None if deadline is None else float(deadline)
+
+    async def outbox(self, after: int = 0, limit: int = 1000) -> list[tuple[int, str]]:
+        rows = await self._client.fetch(
+            "SELECT position, body FROM outbox WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
+        )
+        return [(position, body) for position, body in rows]
+
+    # --- deciding ----------------------------------------------------------------------
+
+    async def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
+        if all(commit.changes_nothing for commit in commits):
+            async with self._client.snapshot() as connection:
+                return await self._decide(connection, commits)
+        async with self._client.transaction() as connection:
+            return await self._decide(connection, commits)
+
+    async def _decide(self, connection: aiosqlite.Connection, commits: Sequence[Commit]) -> list[Outcome]:
+        ((epoch,),) = await connection.execute_fetchall("SELECT value FROM meta WHERE name = 'epoch'")
+        standings = await _standings(connection, [commit.key for commit in commits])
+        missing = await self._missing_definitions(connection, epoch, commits)
+        outcomes: list[Outcome] = []
+        accepted: list[Commit] = []
+        for commit in commits:
+            outcome = await self._outcome(connection, commit, epoch, standings.get(commit.key), missing)
+            outcomes.append(outcome)
+            if outcome is _COMMITTED and not commit.changes_nothing and _stands(commit, standings.get(commit.key)):
+                accepted.append(commit)
+        if accepted:
+            await self._write(connection, accepted)
+        return outcomes
+
+    async def _outcome(
+        self,
+        connection: aiosqlite.Connection,
+        commit: Commit,
+        epoch: int,
+        standing: _Standing | None,
+        missing: frozenset[str],
+    ) -> Outcome:
+        if commit.epoch != epoch:
+            return StaleEpoch(epoch)
+        if not _stands(commit, standing):
+            if commit.id and await connection.execute_fetchall("SELECT 1 FROM commits WHERE id = ?", (commit.id,)):
+                return _COMMITTED
+            base = commit.base
+            if standing is None or base is None or base.incarnation != standing.revision.incarnation:
+                return Conflict(await self._read(connection, commit.key, standing))
+            since = base.counter if base.counter >= standing.shrunk else -1
+            return Conflict(await self._read(connection, commit.key, standing, since))
+        if commit.seen:
+            rows = await connection.execute_fetchall("SELECT id FROM seen WHERE key = ?", (commit.key,))
+            known = frozenset(id for (id,) in rows).intersection(commit.seen)
+            if known:
+                return Duplicate(known)
+        needed = missing.intersection(commit.definitions) if missing else missing
+        return NeedDefinitions(needed) if needed else _COMMITTED
+
+    async def _missing_definitions(
+        self, connection: aiosqlite.Connection, epoch: int, commits: Sequence[Commit]
+    ) -> frozenset[str]:
+        """Return which definitions are not stored; what was found is remembered for as long as the epoch lasts."""
+        if epoch != self._known_in_epoch:
+            self._known_definitions.clear()
+            self._known_in_epoch = epoch
+        named = {hash for commit in commits for hash in commit.definitions}
+        unknown = named - self._known_definitions
+        if not unknown:
+            return frozenset()
+        rows = await connection.execute_fetchall(
+            "SELECT hash FROM definitions WHERE hash IN (SELECT value FROM json_each(?))", (json_list(unknown),)
+        )
+        stored = {hash for (hash,) in rows}
+        self._known_definitions |= stored
+        return frozenset(unknown - stored)
+
+    async def _write(self, connection: aiosqlite.Connection, commits: Sequence[Commit]) -> None:
+        gone = [(commit.key,) for commit in commits if commit.removes]
+        kept = [(commit, _next_counter(commit)) for commit in commits if not commit.removes]
+        if gone:
+            for table in ("records", "rows", "seen"):
+                await connection.executemany(f"DELETE FROM {table} WHERE key = ?", gone)  # noqa: S608  our own names
+        if kept:
+            await connection.executemany(
+                _PUT_RECORD,
+                [
+                    (c.key, c.incarnation, counter, c.serial, counter if c.drops else 0, c.deadline)
+                    for c, counter in kept
+                ],
+            )
+        rows = [(c.key, name, counter, row.encoded()) for c, counter in kept for name, row in c.puts.items()]
+        if rows:
+            await connection.executemany(_PUT_ROW, rows)
+        drops = [(c.key, name) for c, _ in kept for name in c.drops]
+        if drops:
+            await connection.executemany("DELETE FROM rows WHERE key = ? AND name = ?", drops)
+        await self._remember(connection, [(c.key, c.seen) for c, _ in kept if c.seen])
+        await self._append(connection, [(c.key, event) for c in commits for event in c.events])
+        ids = [(c.id,) for c in commits if c.id]
+        if ids:
+            await connection.executemany("INSERT OR IGNORE INTO commits (id) VALUES (?)", ids)
+        self._since_trim += len(commits)
+        if self._since_trim >= _TRIM_EVERY:
+            self._since_trim = 0
+            await self._trim(connection)
+
+    async def _remember(self, connection: aiosqlite.Connection, seen: Sequence[tuple[str, Sequence[bytes]]]) -> None:
+        """Remember event ids, and forget those beyond the window."""
+        ids = [(key, key, id) for key, new in seen for id in new]
+        if not ids:
+            return
+        await connection.executemany(
+            "INSERT INTO seen (key, n, id) VALUES (?, (SELECT coalesce(max(n), 0) + 1 FROM seen WHERE key = ?), ?)",
+            ids,
+        )
+        await connection.executemany(
+            "DELETE FROM seen WHERE key = ? AND n <= (SELECT max(n) FROM seen WHERE key = ?) - ?",
+            [(key, key, self._window) for key, _ in seen],
+        )
+
+    async def _append(self, connection: aiosqlite.Connection, events: Sequence[tuple[str, OutboxEvent]]) -> None:
+        if events and self._outbox_size:
+            await connection.executemany(
+                "INSERT INTO outbox (id, type, key, at, body) VALUES (?, ?, ?, ?, ?)",
+                [(event.id, event.type, key, event.time.timestamp(), event.encoded()) for key, event in events],
+            )
+
+    async def _trim(self, connection: aiosqlite.Connection) -> None:
+        """Forget old commit ids, and events beyond the size of the outbox."""
+        await connection.execute(
+            "DELETE FROM commits WHERE n <= (SELECT max(n) FROM commits) - ?", (_REMEMBERED_COMMITS,)
+        )
+        await connection.execute(
+            "DELETE FROM outbox WHERE position <= (SELECT max(position) FROM outbox) - ?", (self._outbox_size,)
+        )
+
+    async def put_definitions(self, definitions: Mapping[str, str]) -> None:
+        async with self._client.transaction() as connection:
+            await _put_definitions(connection, definitions)
+
+    async def flush(self) -> int:
+        async with self._client.transaction() as connection:
+            for table in ("records", "rows", "seen", "definitions", "commits", "outbox"):
+                await connection.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
+            await connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'epoch'")
+            ((epoch,),) = await connection.execute_fetchall("SELECT value FROM meta WHERE name = 'epoch'")
+            return int(epoch)
+
+    # --- following a cache -------------------------------------------------------------
+
+    async def save(self, changes: Sequence[RecordChange]) -> None:
+        async with self._client.transaction() as connection:
+            standings = await _standings(connection, [change.key for change in changes])
+            for change in changes:
+                await self._save(connection, change, standings.get(change.key))
+
+    async def _save(
+        self, connection: aiosqlite.Connection, change: RecordChange, standing: _Standing | None
+    ) -> None:
+        if standing is not None and standing.revision >= change.revision:
+            return
+        await _put_definitions(connection, change.definitions)
+        await self._append(connection, [(change.key, event) for event in change.events])
+        key, (incarnation, counter) = change.key, change.revision
+        if change.whole or change.removed or (standing is not None and standing.revision.incarnation != incarnation):
+            await connection.execute("DELETE FROM rows WHERE key = ?", (key,))
+        await connection.execute("DELETE FROM seen WHERE key = ?", (key,))
+        if change.removed:
+            await connection.execute("DELETE FROM records WHERE key = ?", (key,))
+            return
+        shrunk = counter if change.drops or change.whole else 0
+        await connection.execute(_PUT_RECORD, (key, incarnation, counter, change.serial, shrunk, change.deadline))
+        await connection.executemany(
+            _PUT_ROW, [(key, name, counter, row.encoded()) for name, row in change.puts.items()]
+        )
+        await connection.executemany(
+            "DELETE FROM rows WHERE key = ? AND name = ?", [(key, name) for name in change.drops]
+        )
+        await connection.executemany(
+            "INSERT INTO seen (key, n, id) VALUES (?, ?, ?)",
+            [(key, n, id) for n, id in enumerate(change.seen, 1)],
+        )
+
+
+def _stands(commit: Commit, standing: _Standing | None) -> bool:
+    return commit.base == (None if standing is None else standing.revision)
+
+
+def _next_counter(commit: Commit) -> int:
+    base = commit.base
+    return 1 if base is None or base.incarnation != commit.incarnation else base.counter + 1
+
+
+async def _standings(connection: aiosqlite.Connection, keys: Iterable[str]) -> dict[str, _Standing]:
+    rows = await connection.execute_fetchall(
+        "SELECT key, incarnation, counter, serial, shrunk, deadline FROM records "
+        "WHERE key IN (SELECT value FROM json_each(?))",
+        (json_list(keys),),
+    )
+    return {row[0]: _Standing(tuple(row)) for row in rows}
+
+
+async def _put_definitions(connection: aiosqlite.Connection, definitions: Mapping[str, str]) -> None:
+    if definitions:
+        await connection.executemany(
+            "INSERT OR IGNORE INTO definitions (hash, body) VALUES (?, ?)", list(definitions.items())
+        )
