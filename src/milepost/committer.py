@@ -14,7 +14,7 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Final
 
@@ -121,7 +121,7 @@ class Committer:
         self._delayed = 0
         self._rounds = 0
         self._idle: asyncio.Future[None] | None = None
-        self._commit_ids = map(b"%s%d".__mod__, ((os.urandom(12).hex().encode(), n) for n in count()))
+        self._commit_ids = _commit_ids()
         self.conflicts = 0
         self.on_deadline: Callable[[float], None] = lambda deadline: None
         self.on_gone: Callable[[str, Iterable[TrackerSnapshot]], None] = lambda key, rows: None
@@ -275,6 +275,7 @@ class Committer:
                 finally:
                     self._in_flight.difference_update(keys)
                     self._table.busy.difference_update(keys)
+                await asyncio.sleep(0)  # those who were answered may come again: let them join the next round
         finally:
             self._rounds -= 1
             self._note_idle()
@@ -519,6 +520,12 @@ class _Blueprints(dict[str, "Blueprint | Exception"]):
         if isinstance(found, Exception):
             raise found
         return found
+
+
+def _commit_ids() -> Iterator[bytes]:
+    """Yield ids of 16 bytes: random for the process, counted within it."""
+    process = os.urandom(10)
+    return (process + n.to_bytes(6, "big") for n in count())
 
 
 def _texts(draft: RecordDraft, hashes: Iterable[str]) -> dict[str, str]:

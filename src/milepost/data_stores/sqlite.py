@@ -35,16 +35,24 @@ if TYPE_CHECKING:
 __all__ = ["SQLiteDataStore"]
 
 _COMMITTED: Final = Committed()
-_REMEMBERED_COMMITS: Final = 65_536
+_COMMITS_OF_A_RECORD: Final = 16
+_REMEMBERED_REMOVALS: Final = 10_000
 _TRIM_EVERY: Final = 1024
 _PAGE: Final = 500
 _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
 
+_STANDINGS: Final = (
+    "SELECT key, incarnation, counter, serial, shrunk, deadline, commits FROM records "
+    "WHERE key IN (SELECT value FROM json_each(?))"
+)
+_STANDINGS_AND_EPOCH: Final = (
+    f"SELECT NULL, value, 0, 0, 0, NULL, NULL FROM meta WHERE name = 'epoch' UNION ALL {_STANDINGS}"  # noqa: S608
+)
 _PUT_RECORD: Final = (
-    "INSERT INTO records (key, incarnation, counter, serial, shrunk, deadline) VALUES (?, ?, ?, ?, ?, ?) "
+    "INSERT INTO records (key, incarnation, counter, serial, shrunk, deadline, commits) VALUES (?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (key) DO UPDATE SET incarnation = excluded.incarnation, counter = excluded.counter, "
     "serial = excluded.serial, shrunk = max(shrunk * (incarnation = excluded.incarnation), excluded.shrunk), "
-    "deadline = excluded.deadline"
+    f"deadline = excluded.deadline, commits = substr(CAST(excluded.commits || commits AS BLOB), 1, {16 * _COMMITS_OF_A_RECORD})"
 )
 _PUT_ROW: Final = (
     "INSERT INTO rows (key, name, counter, body) VALUES (?, ?, ?, ?) "
@@ -55,11 +63,15 @@ _PUT_ROW: Final = (
 class _Standing:
     """Where a record stands, as a transaction found it."""
 
-    __slots__ = ("deadline", "revision", "serial", "shrunk")
+    __slots__ = ("_commits", "deadline", "revision", "serial", "shrunk")
 
     def __init__(self, row: tuple[Any, ...]) -> None:
-        _, incarnation, counter, self.serial, self.shrunk, self.deadline = row
+        _, incarnation, counter, self.serial, self.shrunk, self.deadline, self._commits = row
         self.revision = Revision(incarnation, counter)
+
+    def has_applied(self, id: bytes) -> bool:
+        """Whether a commit of this id is among the last ones."""
+        return any(self._commits[start : start + 16] == id for start in range(0, len(self._commits), 16))
 
 
 class SQLiteDataStore(BaseDataStore):
@@ -213,8 +225,10 @@ class SQLiteDataStore(BaseDataStore):
             return await self._decide(connection, commits)
 
     async def _decide(self, connection: aiosqlite.Connection, commits: Sequence[Commit]) -> list[Outcome]:
-        ((epoch,),) = await connection.execute_fetchall("SELECT value FROM meta WHERE name = 'epoch'")
-        standings = await _standings(connection, [commit.key for commit in commits])
+        (_, epoch, *_), *rows = await connection.execute_fetchall(
+            _STANDINGS_AND_EPOCH, (json_list(commit.key for commit in commits),)
+        )
+        standings = {row[0]: _Standing(row) for row in rows}
         missing = await self._missing_definitions(connection, epoch, commits)
         outcomes: list[Outcome] = []
         accepted: list[Commit] = []
@@ -238,7 +252,7 @@ class SQLiteDataStore(BaseDataStore):
         if commit.epoch != epoch:
             return StaleEpoch(epoch)
         if not _stands(commit, standing):
-            if commit.id and await connection.execute_fetchall("SELECT 1 FROM commits WHERE id = ?", (commit.id,)):
+            if commit.id and await self._was_applied(connection, commit, standing):
                 return _COMMITTED
             base = commit.base
             if standing is None or base is None or base.incarnation != standing.revision.incarnation:
@@ -252,6 +266,15 @@ class SQLiteDataStore(BaseDataStore):
                 return Duplicate(known)
         needed = missing.intersection(commit.definitions) if missing else missing
         return NeedDefinitions(needed) if needed else _COMMITTED
+
+    async def _was_applied(
+        self, connection: aiosqlite.Connection, commit: Commit, standing: _Standing | None
+    ) -> bool:
+        if standing is not None and standing.has_applied(commit.id):
+            return True
+        if not commit.removes:
+            return False
+        return bool(await connection.execute_fetchall("SELECT 1 FROM removals WHERE id = ?", (commit.id,)))
 
     async def _missing_definitions(
         self, connection: aiosqlite.Connection, epoch: int, commits: Sequence[Commit]
@@ -272,16 +295,20 @@ class SQLiteDataStore(BaseDataStore):
         return frozenset(unknown - stored)
 
     async def _write(self, connection: aiosqlite.Connection, commits: Sequence[Commit]) -> None:
-        gone = [(commit.key,) for commit in commits if commit.removes]
+        gone = [commit for commit in commits if commit.removes]
         kept = [(commit, _next_counter(commit)) for commit in commits if not commit.removes]
         if gone:
             for table in ("records", "rows", "seen"):
-                await connection.executemany(f"DELETE FROM {table} WHERE key = ?", gone)  # noqa: S608  our own names
+                statement = f"DELETE FROM {table} WHERE key = ?"  # noqa: S608  our own names
+                await connection.executemany(statement, [(c.key,) for c in gone])
+            await connection.executemany(
+                "INSERT OR IGNORE INTO removals (id) VALUES (?)", [(c.id,) for c in gone if c.id]
+            )
         if kept:
             await connection.executemany(
                 _PUT_RECORD,
                 [
-                    (c.key, c.incarnation, counter, c.serial, counter if c.drops else 0, c.deadline)
+                    (c.key, c.incarnation, counter, c.serial, counter if c.drops else 0, c.deadline, c.id)
                     for c, counter in kept
                 ],
             )
@@ -293,9 +320,6 @@ class SQLiteDataStore(BaseDataStore):
             await connection.executemany("DELETE FROM rows WHERE key = ? AND name = ?", drops)
         await self._remember(connection, [(c.key, c.seen) for c, _ in kept if c.seen])
         await self._append(connection, [(c.key, event) for c in commits for event in c.events])
-        ids = [(c.id,) for c in commits if c.id]
-        if ids:
-            await connection.executemany("INSERT OR IGNORE INTO commits (id) VALUES (?)", ids)
         self._since_trim += len(commits)
         if self._since_trim >= _TRIM_EVERY:
             self._since_trim = 0
@@ -323,9 +347,9 @@ class SQLiteDataStore(BaseDataStore):
             )
 
     async def _trim(self, connection: aiosqlite.Connection) -> None:
-        """Forget old commit ids, and events beyond the size of the outbox."""
+        """Forget old removals, and events beyond the size of the outbox."""
         await connection.execute(
-            "DELETE FROM commits WHERE n <= (SELECT max(n) FROM commits) - ?", (_REMEMBERED_COMMITS,)
+            "DELETE FROM removals WHERE n <= (SELECT max(n) FROM removals) - ?", (_REMEMBERED_REMOVALS,)
         )
         await connection.execute(
             "DELETE FROM outbox WHERE position <= (SELECT max(position) FROM outbox) - ?", (self._outbox_size,)
@@ -337,7 +361,7 @@ class SQLiteDataStore(BaseDataStore):
 
     async def flush(self) -> int:
         async with self._client.transaction() as connection:
-            for table in ("records", "rows", "seen", "definitions", "commits", "outbox"):
+            for table in ("records", "rows", "seen", "definitions", "removals", "outbox"):
                 await connection.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
             await connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'epoch'")
             ((epoch,),) = await connection.execute_fetchall("SELECT value FROM meta WHERE name = 'epoch'")
@@ -366,7 +390,7 @@ class SQLiteDataStore(BaseDataStore):
             await connection.execute("DELETE FROM records WHERE key = ?", (key,))
             return
         shrunk = counter if change.drops or change.whole else 0
-        await connection.execute(_PUT_RECORD, (key, incarnation, counter, change.serial, shrunk, change.deadline))
+        await connection.execute(_PUT_RECORD, (key, incarnation, counter, change.serial, shrunk, change.deadline, b""))
         await connection.executemany(
             _PUT_ROW, [(key, name, counter, row.encoded()) for name, row in change.puts.items()]
         )
@@ -389,11 +413,7 @@ def _next_counter(commit: Commit) -> int:
 
 
 async def _standings(connection: aiosqlite.Connection, keys: Iterable[str]) -> dict[str, _Standing]:
-    rows = await connection.execute_fetchall(
-        "SELECT key, incarnation, counter, serial, shrunk, deadline FROM records "
-        "WHERE key IN (SELECT value FROM json_each(?))",
-        (json_list(keys),),
-    )
+    rows = await connection.execute_fetchall(_STANDINGS, (json_list(keys),))
     return {row[0]: _Standing(tuple(row)) for row in rows}
 
 

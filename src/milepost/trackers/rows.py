@@ -20,12 +20,20 @@ from milepost.trackers.snapshot import Life, TrackerSnapshot
 __all__ = ["decode_row", "encode_row", "hash_in"]
 
 _DEFAULTS: Final = (None, 0, 0, None, False, 0, [], {})
+_YOUNG: Final = (None, 0, 0, None, False)
+"""The end of a :class:`Life` in which nothing out of the ordinary has happened."""
 
 
 def encode_row(row: TrackerSnapshot) -> str:
     """Return a snapshot as text."""
     life = row.life
     progress = row.progress
+    if life[3:] == _YOUNG and not row.limits and not row.state and progress.__class__ is not Decimal:
+        moment = "null" if row.updated_at is None else repr(row.updated_at)
+        return (
+            f'["{row.blueprint.hash}",{progress!r},{row.stage},{moment},'
+            f"{life.incarnation},{life.serial},{life.added_at!r}]"
+        )
     limits = [to_jsonable(dict(state), "limiter") if state else 0 for state in row.limits]
     tail: list[Any] = [
         life.expires_at,

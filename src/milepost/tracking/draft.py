@@ -38,6 +38,9 @@ class RecordDraft:
         self.drops: dict[str, None] = {}
         self.events: list[TrackerEvent] = []
         self.seen: dict[bytes, None] = {}
+        self.reshapes = False
+        """Whether other trackers are there than before, or other definitions of them."""
+        self._moves_deadline = False
         self._plan: Plan | None = None
 
     def get(self, name: str, /) -> TrackerSnapshot | None:
@@ -57,31 +60,22 @@ class RecordDraft:
 
     def plan(self) -> Plan:
         """Return the plan for the rows as they will be."""
-        if self._plan is None:
-            self._plan = self.book.plan_for(self.record.key, self.rows()) if self.reshapes else self._standing()
-        return self._plan
-
-    def _standing(self) -> Plan:
-        return self.book.plan_of(self.record)
-
-    @property
-    def reshapes(self) -> bool:
-        """Whether other trackers are there than before, or other definitions of them."""
-        rows = self.record.rows
-        declared = self.book.declared_for(self.record.key)
-        for name, row in self.puts.items():
-            before = rows.get(name)
-            if (before.blueprint if before is not None else declared.get(name)) is not row.blueprint:
-                return True
-        return bool(self.drops)
+        plan = self._plan
+        if plan is None:
+            book, record = self.book, self.record
+            plan = self._plan = book.plan_for(record.key, self.rows()) if self.reshapes else book.plan_of(record)
+        return plan
 
     def put(self, row: TrackerSnapshot) -> None:
         """Write a row."""
-        self.puts[row.name] = row
-        self.drops.pop(row.name, None)
-        self.serial = max(self.serial, row.life.serial)
-        if self._plan is not None and self._plan.blueprint(row.name) is not row.blueprint:
+        name = row.name
+        if self.plan().blueprint(name) is not row.blueprint:
+            self.reshapes = True
             self._plan = None
+        self.puts[name] = row
+        self.drops.pop(name, None)
+        self.serial = max(self.serial, row.life.serial)
+        self._moves_deadline = True
 
     def drop(self, name: str) -> None:
         """Drop a row. A declared tracker leaves a mark instead, or it would begin anew."""
@@ -104,7 +98,9 @@ class RecordDraft:
         self.puts.pop(name, None)
         if name in self.record.rows or (self.record.broken and name in self.record.broken):
             self.drops[name] = None
+        self.reshapes = True
         self._plan = None
+        self._moves_deadline = True
 
     def next_serial(self) -> int:
         """Return a number for a row that begins."""
@@ -132,8 +128,10 @@ class RecordDraft:
 
     def absorb(self, result: TrackResult, now: float) -> None:
         """Take over what a step worked out."""
-        for row in result.dirtied:
-            self.put(row)
+        for row in result.dirtied:  # their trackers are in the plan, and no step changes when one expires
+            self.puts[row.blueprint.name] = row
+            if row.life.serial > self.serial:
+                self.serial = row.life.serial
         if result.drafts:
             result.events = tuple(
                 self.emit(draft.type, draft.tracker, now, draft.limiter, draft.times) for draft in result.drafts
@@ -176,7 +174,7 @@ class RecordDraft:
             seen=tuple(self.seen),
             definitions=self._new_definitions(rows),
             serial=self.serial,
-            deadline=self._deadline(),
+            deadline=self._deadline() if self._moves_deadline else record.deadline,
             removes=leaves_nothing and record.counter > 0,
             reshapes=self.reshapes,
             id=id,
@@ -191,6 +189,7 @@ class RecordDraft:
         return tuple(hashes)
 
     def _deadline(self) -> float | None:
+        """Return the earliest moment at which a row expires."""
         record = self.record
         touched = [*self.puts, *self.drops]
         if record.deadline is not None and any(

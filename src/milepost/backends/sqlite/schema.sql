@@ -1,6 +1,7 @@
 -- milepost's tables in SQLite. A record is a row of `records` and its rows in `rows`.
 -- counter says at which revision a row last changed, so a conflict need not return them all;
 -- shrunk is the revision at which rows were last dropped: from an older base, all are returned.
+-- commits holds the ids of the last commits, 16 bytes each, so that one sent again is known.
 
 CREATE TABLE IF NOT EXISTS meta (
     name  TEXT PRIMARY KEY,
@@ -13,7 +14,8 @@ CREATE TABLE IF NOT EXISTS records (
     counter     INTEGER NOT NULL,
     serial      INTEGER NOT NULL,
     shrunk      INTEGER NOT NULL DEFAULT 0,
-    deadline    REAL
+    deadline    REAL,
+    commits     BLOB NOT NULL DEFAULT x''
 ) WITHOUT ROWID;
 
 CREATE INDEX IF NOT EXISTS records_by_deadline ON records (deadline) WHERE deadline IS NOT NULL;
@@ -39,8 +41,8 @@ CREATE TABLE IF NOT EXISTS seen (
     PRIMARY KEY (key, n)
 ) WITHOUT ROWID;
 
--- Ids of commits applied lately, so that one sent again is known.
-CREATE TABLE IF NOT EXISTS commits (
+-- Ids of the commits that removed a record, which has no row to hold them any more.
+CREATE TABLE IF NOT EXISTS removals (
     n  INTEGER PRIMARY KEY AUTOINCREMENT,
     id BLOB NOT NULL UNIQUE
 );
