@@ -21,17 +21,20 @@ async def main() -> None:
 
         served = refused = 0
         for number in range(1, 106):
-            ok, dirtied, completed, limited = await manager.track("api_key_001", {"path": f"/items/{number}"})
-            if dirtied:  # the request has moved the tracker: it is within the limit
+            result = await manager.track("api_key_001", {"path": f"/items/{number}"})
+            if result.dirtied:  # the request has moved the tracker: it is within the limit
                 served += 1
-            elif limited:
+            else:
                 refused += 1
         print(f"{served} served, {refused} refused, {limiter.remaining} remaining, limited: {limiter.limited}")
+
+        ok, dirtied, completed, limited = await manager.track("api_key_001", {"path": "/items/106"})
+        print(f"a refused request is no error: ok={ok} dirtied={dirtied} completed={completed} limited={limited}")
 
         await manager.reset_tracker("api_key_001", "requests", ResetPolicy.LIMITER)
         print(f"after the reset: {limiter.remaining} remaining, limited: {limiter.limited}")
 
-        await manager.track("api_key_001", {"path": "/items/106"})
+        await manager.track("api_key_001", {"path": "/items/107"})
         print(f"one request later: {limiter.remaining} remaining")
 
 

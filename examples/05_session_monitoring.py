@@ -31,8 +31,8 @@ async def main() -> None:
         blocked = 0
         for _ in range(CALLS):
             await clock.advance(SECONDS_BETWEEN_CALLS)
-            ok, dirtied, completed, limited = await manager.track("session_001", {"path": "/api/items"})
-            if limited:  # this call was refused; open the session again for those that follow
+            result = await manager.track("session_001", {"path": "/api/items"})
+            if result.limited:  # this call was refused; open the session again for those that follow
                 blocked += 1
                 await manager.reset_tracker("session_001", "api_calls", ResetPolicy.LIMITER)
                 print("it was opened again for another minute")

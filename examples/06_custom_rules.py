@@ -1,7 +1,7 @@
 """Custom rules: a condition and a limiter of your own, and a restart that forgets nothing.
 
-Both are ordinary classes: attributes set in ``__init__`` are the rule, those that change later
-are its state, and a store keeps the two.
+Both are ordinary classes. The attributes set in ``__init__`` are the rule, those that change
+later are its state, and the store keeps the two.
 
     python examples/06_custom_rules.py
 """
@@ -22,20 +22,22 @@ from milepost import (
     TrackingManager,
 )
 
+TEAM = "team_001"
+
 
 class PlacedBetween(BaseCondition):
-    """Holds for orders placed within some hours of the day."""
+    """Holds for purchases placed between two hours of the day."""
 
     def __init__(self, first_hour: int, last_hour: int) -> None:
         self._first_hour = first_hour
         self._last_hour = last_hour
 
     def check(self, data: Mapping[str, Any], *args: Any, **kwargs: Any) -> bool:
-        return self._first_hour <= data.get("hour", -1) <= self._last_hour
+        return "hour" in data and self._first_hour <= data["hour"] <= self._last_hour
 
 
 class BudgetLimiter(BaseLimiter):
-    """Closes when a budget is used up."""
+    """Closes when a budget is used up; a reset opens it with a new one."""
 
     def __init__(self, max_value: float) -> None:
         super().__init__()
@@ -47,44 +49,52 @@ class BudgetLimiter(BaseLimiter):
         self.limited = self.remaining <= 0
         return not self.limited
 
-    def reset(self, *args: Any, reset_value: float | None = None, **kwargs: Any) -> bool:
-        self.remaining = self.max_value if reset_value is None else reset_value
+    def reset(self, *args: Any, **kwargs: Any) -> bool:
+        self.remaining = kwargs.get("reset_value", self.max_value)
         self.limited = self.remaining <= 0
         return not self.limited
 
 
-async def run(database: Path, amounts: list[float], *, budget: float | None = None) -> None:
-    """Do what a program does between its start and its end."""
+async def buy(manager: TrackingManager, *, hour: int, amount: float) -> None:
+    result = await manager.track(TEAM, {"hour": hour, "amount": amount})
+    answer = "counted" if result.dirtied else "refused" if result.limited else "not within hours"
+    print(f"  {amount} at {hour}:00: {answer}")
+
+
+async def show(manager: TrackingManager) -> None:
+    for tracker in await manager.get_trackers(TEAM):
+        for limiter in tracker.limiters:
+            assert isinstance(limiter, BudgetLimiter)
+            print(f"  spent {tracker.progress}, {limiter.remaining} remaining of {limiter.max_value}")
+
+
+async def main(database: Path) -> None:
+    print("first run:")
     limiter = BudgetLimiter(max_value=100)
     spent = AccumulationTracker(name="spent", target=1000, conditions=[PlacedBetween(9, 17)], limiters=[limiter])
-
     async with TrackingManager(data_store=SQLiteDataStore(database)) as manager:
-        await manager.add_tracker("team_001", spent, if_exists="keep")  # a restart goes on where it stopped
-        print(f"  found: spent {spent.progress}, remaining {limiter.remaining}, limited: {limiter.limited}")
+        await manager.add_tracker(TEAM, spent)
+        await buy(manager, hour=10, amount=30)
+        await buy(manager, hour=23, amount=500)
+        await buy(manager, hour=12, amount=45)
+        print(f"  spent {spent.progress}, {limiter.remaining} remaining of {limiter.max_value}")
 
-        if budget is not None:
-            await manager.reset_tracker("team_001", "spent", ResetPolicy.LIMITER, reset_value=budget)
-            print(f"  reset: spent {spent.progress}, remaining {limiter.remaining}, limited: {limiter.limited}")
+    print("after a restart:")  # nothing is added: rules and state come from the file
+    async with TrackingManager(data_store=SQLiteDataStore(database)) as manager:
+        await show(manager)
+        await buy(manager, hour=23, amount=500)
+        await buy(manager, hour=11, amount=25)
+        await buy(manager, hour=11, amount=10)
 
-        for amount in amounts:
-            ok, dirtied, completed, limited = await manager.track("team_001", {"amount": amount, "hour": 12})
-            answer = "counted" if dirtied else "refused"
-            print(f"  {answer} {amount}: remaining {limiter.remaining}, limited: {limiter.limited}")
-
-        ok, dirtied, completed, limited = await manager.track("team_001", {"amount": 5, "hour": 23})
-        assert not dirtied  # the condition says no: it is too late in the day
-        
-
-async def main() -> None:
-    with TemporaryDirectory() as folder:
-        database = Path(folder) / "budgets.db"
-        print("first run:")
-        await run(database, [30, 45])
-        print("second run:")
-        await run(database, [25, 10])
-        print("third run:")
-        await run(database, [10], budget=50)
+    print("after another restart:")
+    async with TrackingManager(data_store=SQLiteDataStore(database)) as manager:
+        await buy(manager, hour=14, amount=10)
+        await show(manager)
+        await manager.reset_tracker(TEAM, "spent", ResetPolicy.LIMITER, reset_value=50)
+        await buy(manager, hour=14, amount=10)
+        await show(manager)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with TemporaryDirectory() as folder:
+        asyncio.run(main(Path(folder) / "budgets.db"))

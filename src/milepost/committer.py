@@ -108,6 +108,9 @@ class Committer:
         self._authority = authority
         self._immediate = authority if isinstance(authority, ImmediateAuthority) else None
         self._table = table
+        self._records = table.records
+        self._bounded = table.limit is not None
+        self._followed = self._immediate is not None and self._immediate.followed
         self._book = book
         self._dispatcher = dispatcher
         self._tasks = tasks
@@ -126,6 +129,11 @@ class Committer:
         self.on_deadline: Callable[[float], None] = lambda deadline: None
         self.on_gone: Callable[[str, Iterable[TrackerSnapshot]], None] = lambda key, rows: None
 
+    def forget_plans(self) -> None:
+        """Have all plans made anew, when something was declared or somebody listens who did not."""
+        for record in self._records.values():
+            record.plan = record.quick = None
+
     async def start(self) -> None:
         """Learn the present epoch."""
         self._epoch = await self._authority.epoch()
@@ -137,36 +145,30 @@ class Committer:
 
     # --- at once: the authority is in this process's memory --------------------------------
 
-    def track_now(self, key: str, data: Mapping[str, Any], now: float | None) -> TrackResult | None:
-        """Apply a datum on the spot where nothing stands in the way; None where something does."""
-        immediate = self._immediate
-        if immediate is None or self._pending:
+    def track_now(self, key: str, data: Mapping[str, Any]) -> TrackResult | None:
+        """Apply a datum where it does no more than move rows; None where there is more to it.
+
+        This is the short way through :meth:`run_now` for what happens most.
+        """
+        record = self._records.get(key)
+        if record is None:
             return None
-        record = self._table.get(key)
-        if record is None or record.deadline is not None or record.broken is not None:
-            return None
-        plan = record.plan
+        plan = record.quick
         if plan is None or plan.book is not self._book:
-            plan = self._book.plan_of(record)
-        if now is None:
-            now = self._time()
-        result = track(
-            plan, record.rows, record, data, now, NO_STATE, progressed=self._dispatcher.wants_progressed
-        )
-        dirtied = result[1]
-        if not dirtied:
-            return result
-        if result.drafts is None:
-            serial = record.serial
-            for row in dirtied:
-                if row.life.serial > serial:
-                    break
-            else:
-                immediate.moved(record, dirtied)
-                return result
-        draft = RecordDraft(record, self._book, now, record.incarnation, self._window)
-        draft.absorb(result, now)
-        result.delivery = self._commit_now(immediate, record, draft)
+            return None
+        result = track(plan, record.rows, record, data, self._time(), NO_STATE)
+        if result.drafts is not None:
+            return None
+        moved = result[1]
+        if moved:
+            rows = record.rows
+            for row in moved:
+                rows[row.blueprint.name] = row
+            record.counter += 1
+            if self._followed:
+                self._immediate.moved(record, moved)  # type: ignore[union-attr]  # what is followed is immediate
+        if self._bounded:
+            self._records.move_to_end(key)
         return result
 
     def run_now(self, key: str, command: Command) -> tuple[Any, Awaitable[None] | None] | None:
@@ -185,6 +187,8 @@ class Committer:
             value = command.apply(draft)
         finally:  # what expired before is committed, whatever became of the command
             delivery = None if draft.is_empty else self._commit_now(immediate, record, draft)
+            if record.counter and record.deadline is None and not record.broken:
+                record.quick = None if self._dispatcher.wants_progressed else self._book.plan_of(record)
         return value, delivery
 
     def _draft(self, record: Record) -> RecordDraft:
@@ -478,7 +482,7 @@ class Committer:
         record.deadline = loaded.state.deadline
         if loaded.seen:
             record.seen = dict.fromkeys(loaded.seen)
-        record.plan = None
+        record.plan = record.quick = None
 
     async def _blueprints(self, rows: Iterable[Any]) -> _Blueprints:
         hashes = {hash for row in rows if isinstance(row, str) and (hash := hash_in(row)) is not None}

@@ -21,7 +21,7 @@ from milepost._working import NO_STATE
 from milepost.adapters import Write, arrange, cache_from_url, store_from_url
 from milepost.bus.dispatcher import Dispatcher, ListenerHandle
 from milepost.bus.failed import FailedDelivery
-from milepost.bus.subscriptions import Subscription, matcher
+from milepost.bus.subscriptions import Subscription, codes_of
 from milepost.committer import Committer
 from milepost.data_caches.base import BaseDataCache
 from milepost.data_caches.memory import MemoryDataCache
@@ -163,7 +163,7 @@ class TrackingManager:
         self._authority, self._table, self.write = arrange(self.data_cache, self.data_store, write)
         self._tasks = Tasks()
         self._book = PlanBook()
-        self._dispatcher = Dispatcher(self._tasks)
+        self._dispatcher = Dispatcher(self._tasks, on_wants_changed=lambda: self._committer.forget_plans())
         self._committer = Committer(
             self._authority,
             self._table,
@@ -315,8 +315,7 @@ class TrackingManager:
         self._book.declare(groups, blueprints)
         for tracker in trackers:
             self._live.declare(groups, tracker)
-        for record in self._table.records.values():
-            record.plan = None
+        self._committer.forget_plans()
 
     async def add_tracker(
         self,
@@ -560,11 +559,9 @@ class TrackingManager:
         """
         if next(self._breath):
             await asyncio.sleep(0)
-        if data.__class__ is dict and event_id is None and now is None and now_ts is None and not context:
-            result = self._committer.track_now(group_id, data, None)
+        if event_id is None and now is None and now_ts is None and not context and data.__class__ is dict:
+            result = self._committer.track_now(group_id, data)
             if result is not None:
-                if result.delivery is not None:
-                    await result.delivery
                 return result
         await self._ready(group_id)
         command = self._track_command(data, event_id, now, now_ts, context)
@@ -755,7 +752,7 @@ class TrackingManager:
             InvalidDefinition: when the size or the policy is none.
         """
         return Subscription(
-            matcher(wanted, group), self._dispatcher.subscribe, self._dispatcher.unsubscribe, size, overflow
+            codes_of(wanted), group, self._dispatcher.subscribe, self._dispatcher.unsubscribe, size, overflow
         )
 
     def add_queue(self, code: str | type[TrackerEvent], queue: asyncio.Queue[Any]) -> ListenerHandle:

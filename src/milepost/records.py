@@ -92,12 +92,12 @@ class Record:
 
     __slots__ = (
         "broken",
-        "changed",
         "counter",
         "deadline",
         "incarnation",
         "key",
         "plan",
+        "quick",
         "rows",
         "seen",
         "serial",
@@ -112,8 +112,9 @@ class Record:
         self.rows: dict[str, Any] = {}
         self.seen: dict[bytes, None] | None = None
         self.broken: dict[str, Exception] | None = None
-        self.changed: Any = None
         self.plan: Any = None
+        self.quick: Any = None
+        """The plan again, while a datum that only moves rows may be applied without ceremony."""
 
     @property
     def revision(self) -> Revision | None:
@@ -145,6 +146,7 @@ class Record:
                 self._remember(commit.seen, window)
         self.incarnation = commit.incarnation
         self.deadline = commit.deadline
+        self.quick = None
         if commit.reshapes:
             self.plan = None
 
@@ -335,6 +337,8 @@ class ImmediateAuthority(Authority):
     def epoch_now(self) -> int:
         """The present epoch."""
 
-    @abstractmethod
-    def moved(self, record: Record, rows: Sequence[Any]) -> None:
-        """Apply a commit that only puts these rows, computed from the record as it is now."""
+    followed: bool = False
+    """Whether a store follows, which must be told what changed."""
+
+    def moved(self, record: Record, rows: Sequence[Row]) -> None:
+        """Note for the store that follows that the record was moved on to these rows."""

@@ -22,7 +22,6 @@ from milepost.records import (
     Outcome,
     Record,
     RecordState,
-    Row,
     StaleEpoch,
 )
 from milepost.replicas import Replicas
@@ -68,12 +67,6 @@ class MemoryRecords(ImmediateAuthority):
     def peek(self, key: str) -> Record | None:
         record = self.table.get(key)
         return Record(key, self.new_incarnation()) if record is None else record
-
-    def moved(self, record: Record, rows: Sequence[Row]) -> None:
-        held = record.rows
-        for row in rows:
-            held[row.name] = row
-        record.counter += 1
 
     def commit_now(self, commit: Commit, onto: Record | None = None) -> Outcome:
         if commit.epoch != self._epoch:
@@ -169,7 +162,7 @@ class MemoryRecords(ImmediateAuthority):
         for record in self.table.records.values():
             record.counter = 0
             record.rows = {}
-            record.plan = None
+            record.plan = record.quick = None
         self.table.clear()
         self._definitions.clear()
         self._commits.clear()

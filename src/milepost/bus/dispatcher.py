@@ -76,10 +76,12 @@ class Dispatcher:
 
     Args:
         tasks: where deliveries run that have to wait.
+        on_wants_changed: told when somebody begins or ceases to listen to PROGRESSED.
     """
 
-    def __init__(self, tasks: Tasks) -> None:
+    def __init__(self, tasks: Tasks, on_wants_changed: Callable[[], None] = lambda: None) -> None:
         self._tasks = tasks
+        self._on_wants_changed = on_wants_changed
         self._listeners: dict[str, tuple[Listener, ...]] = {}
         self._subscriptions: tuple[Subscription[Any], ...] = ()
         self._lines: dict[str, deque[_Parcel]] = {}
@@ -172,9 +174,12 @@ class Dispatcher:
 
     def _note_wants(self) -> None:
         code = EVENT_TRACKER_PROGRESSED
+        before = self.wants_progressed
         self.wants_progressed = bool(self._listeners.get(code)) or any(
-            subscription.wants(code, "") or subscription.wants(code, "*") for subscription in self._subscriptions
+            subscription.wants_code(code) for subscription in self._subscriptions
         )
+        if before != self.wants_progressed:
+            self._on_wants_changed()
 
     # --- telling them ------------------------------------------------------------------
 

@@ -10,20 +10,17 @@ from milepost._patterns import pattern_to_regex
 from milepost.events.types import EVENT_CLASSES, TrackerEvent, code_of
 from milepost.queues import BoundedQueue, Overflow
 
-__all__ = ["Subscription", "matcher"]
+__all__ = ["Subscription", "codes_of"]
 
 E = TypeVar("E", bound=TrackerEvent)
 
 
-def matcher(wanted: tuple[str | type[TrackerEvent], ...], group: str) -> Callable[[str, str], bool]:
-    """Return whether an event of a code and a group is wanted, as a function of both.
+def codes_of(wanted: tuple[str | type[TrackerEvent], ...]) -> frozenset[str]:
+    """Return the codes that patterns, codes and event classes stand for; all for none.
 
     Raises:
-        UnknownEventError: for a code that can match no event.
-        TypeError: when the group pattern is no string.
+        UnknownEventError: for one that can match no event.
     """
-    if not isinstance(group, str):
-        raise TypeError(f"group must be a pattern, got {group!r}")
     codes: set[str] = set()
     for item in wanted or ("*",):
         matching = (
@@ -32,10 +29,7 @@ def matcher(wanted: tuple[str | type[TrackerEvent], ...], group: str) -> Callabl
         if not matching and item is TrackerEvent:
             matching = set(EVENT_CLASSES)
         codes |= matching or {code_of(item)}
-    if group == "*":
-        return lambda code, key: code in codes
-    regex = pattern_to_regex(group)
-    return lambda code, key: code in codes and regex.fullmatch(key) is not None
+    return frozenset(codes)
 
 
 class Subscription(Generic[E]):
@@ -52,16 +46,28 @@ class Subscription(Generic[E]):
 
     def __init__(
         self,
-        wants: Callable[[str, str], bool],
+        codes: frozenset[str],
+        group: str,
         register: Callable[[Subscription[E]], None],
         unregister: Callable[[Subscription[E]], None],
         size: int,
         overflow: Overflow | str,
     ) -> None:
-        self.wants = wants
+        if not isinstance(group, str):
+            raise TypeError(f"group must be a pattern, got {group!r}")
+        self._codes = codes
+        self._group = None if group == "*" else pattern_to_regex(group)
         self._register = register
         self._unregister = unregister
         self.queue: BoundedQueue[E] = BoundedQueue(size, overflow)
+
+    def wants_code(self, code: str) -> bool:
+        """Whether events of a code are wanted, from some group."""
+        return code in self._codes
+
+    def wants(self, code: str, key: str) -> bool:
+        """Whether an event of a code from a group is wanted."""
+        return code in self._codes and (self._group is None or self._group.fullmatch(key) is not None)
 
     @property
     def delivered(self) -> int:

@@ -63,6 +63,7 @@ class MemoryDataCache(MemoryRecords, BaseDataCache):
     def lead(self, store: BaseDataStore) -> None:
         """Be the authority; ``store`` follows."""
         self._store = store
+        self.followed = True
         self.table.is_clean = self._is_clean
 
     def _is_clean(self, record: Record) -> bool:
@@ -96,10 +97,7 @@ class MemoryDataCache(MemoryRecords, BaseDataCache):
         return found
 
     def moved(self, record: Record, rows: Sequence[Row]) -> None:
-        super().moved(record, rows)
-        if self._store is not None:
-            unsaved = self._unsaved_of(record)
-            unsaved.puts.update(row.name for row in rows)
+        self._unsaved_of(record).puts.update(row.name for row in rows)
 
     def changed(self, record: Record, commit: Commit) -> None:
         if self._store is None:

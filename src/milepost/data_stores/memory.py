@@ -46,5 +46,5 @@ class MemoryDataStore(MemoryRecords, BaseDataStore):
         record.counter = change.revision.counter
         record.serial = change.serial
         record.seen = dict.fromkeys(change.seen) or None
-        record.plan = None
+        record.plan = record.quick = None
         self.note_deadline(record, change.deadline)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from milepost._clock import utc
 from milepost._working import NO_STATE
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from milepost.trackers.definition import TrackerDefinition
 
 __all__ = ["Life", "TrackerSnapshot"]
+
+
+_NOWHERE: Final = float("-inf")
 
 
 class Life(NamedTuple):
@@ -46,7 +49,7 @@ class TrackerSnapshot:
     the definition (``conditions``, ``key``, a custom tracker's fields and state) can be read too.
     """
 
-    __slots__ = ("blueprint", "life", "limits", "mask", "progress", "stage", "state", "updated_at")
+    __slots__ = ("blueprint", "ceiling", "life", "limits", "mask", "progress", "stage", "state", "updated_at")
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class TrackerSnapshot:
         limits: tuple[LimiterState, ...],
         life: Life,
         state: Mapping[str, Any] = NO_STATE,
+        ceiling: Number | None = None,
     ) -> None:
         self.blueprint = blueprint
         self.progress = progress
@@ -67,6 +71,15 @@ class TrackerSnapshot:
         self.limits = limits
         self.life = life
         self.state = state
+        self.ceiling = ceiling
+        """What :meth:`find_ceiling` found, once it was asked for."""
+
+    def find_ceiling(self) -> Number:
+        """Return below which progress a plain count moves without anything else happening."""
+        blueprint = self.blueprint
+        plain = blueprint.counts and not blueprint.limiters and not self.mask and not self.life.removed
+        self.ceiling = blueprint.targets[self.stage] if plain and self.stage < len(blueprint.targets) else _NOWHERE
+        return self.ceiling
 
     @property
     def name(self) -> str:

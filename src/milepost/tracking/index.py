@@ -7,7 +7,7 @@ depends on its size and on what it matches, not on how many trackers there are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from milepost._keypaths import MISSING, step_into
@@ -26,6 +26,7 @@ class Entry(NamedTuple):
     rank: int
     blueprint: Blueprint
     tests: tuple[tuple[bytes, Test], ...]
+    name: str
 
 
 class _Node:
@@ -45,15 +46,28 @@ class Index:
     def __init__(self) -> None:
         self.always: list[Entry] = []
         self._root: dict[str, _Node] = {}
+        self.single: tuple[str, dict[Any, list[Entry]]] | None = None
+        """Where all trackers wait for values of one key: the key, and who waits for which."""
 
     def add(self, rank: int, blueprint: Blueprint) -> None:
         """File a tracker; ``rank`` is unique and says its place among the others."""
+        self._file(rank, blueprint)
+        self._note_single()
+
+    def _note_single(self) -> None:
+        self.single = None
+        if len(self._root) == 1 and not self.always:
+            ((key, node),) = self._root.items()
+            if node.children is None and not node.any and node.by_value is not None:
+                self.single = key, node.by_value
+
+    def _file(self, rank: int, blueprint: Blueprint) -> None:
         lookup, tests = _best_lookup(blueprint)
         if lookup is None:
-            self.always.append(Entry(rank, blueprint, blueprint.tests))
+            self.always.append(Entry(rank, blueprint, blueprint.tests, blueprint.name))
             return
         node = self._node(lookup.path)
-        entry = Entry(rank, blueprint, tests)
+        entry = Entry(rank, blueprint, tests, blueprint.name)
         if lookup.values is None:
             node.any.append(entry)
             return
@@ -61,17 +75,19 @@ class Index:
             node.by_value = {}
         for value in dict.fromkeys(lookup.values):
             node.by_value.setdefault(value, []).append(entry)
-        node.slow[rank] = Entry(rank, blueprint, blueprint.tests)
+        node.slow[rank] = Entry(rank, blueprint, blueprint.tests, blueprint.name)
 
     def discard(self, rank: int, blueprint: Blueprint) -> None:
         """Take a tracker out that was filed under this rank."""
         lookup, _ = _best_lookup(blueprint)
         if lookup is None:
             self.always = [entry for entry in self.always if entry.rank != rank]
+            self._note_single()
             return
         node = self._node(lookup.path)
         if lookup.values is None:
             node.any = [entry for entry in node.any if entry.rank != rank]
+            self._note_single()
             return
         by_value = node.by_value or {}
         for value in dict.fromkeys(lookup.values):
@@ -89,10 +105,18 @@ class Index:
             children = parent.children
         return children.setdefault(path[-1], _Node())
 
-    def candidates(self, data: Mapping[str, Any]) -> list[Entry]:
+    def candidates(self, data: Mapping[str, Any]) -> Sequence[Entry]:
         """Return the trackers that the datum may concern, in the order of their ranks. Not to be changed."""
-        found: list[Entry] | None = None
+        single = self.single
+        if single is not None:
+            value = data.get(single[0], MISSING)
+            if value.__class__ in _SAFE:
+                return single[1].get(value, ())
+        return self._candidates(data)
+
+    def _candidates(self, data: Mapping[str, Any]) -> list[Entry]:
         root = self._root
+        found: list[Entry] | None = None
         if len(root) <= len(data):
             for key, node in root.items():
                 value = data.get(key, MISSING)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from milepost.trackers.snapshot import TrackerSnapshot
@@ -37,7 +36,6 @@ class TrackResult(tuple[bool, list[TrackerSnapshot], list[TrackerSnapshot], list
     error: Exception | None = None
     """Why the item was not applied (``track_many``)."""
     drafts: list[Any] | None = None
-    delivery: Awaitable[None] | None = None
 
     @property
     def ok(self) -> bool:
@@ -64,7 +62,7 @@ class TrackResult(tuple[bool, list[TrackerSnapshot], list[TrackerSnapshot], list
 
     def __repr__(self) -> str:
         shown = [f"ok={self[0]}", f"dirtied={self[1]}", f"completed={self[2]}", f"limited={self[3]}"]
-        shown += [f"{name}={value!r}" for name, value in vars(self).items() if name not in ("drafts", "delivery")]
+        shown += [f"{name}={value!r}" for name, value in vars(self).items() if name != "drafts"]
         return f"TrackResult({', '.join(shown)})"
 
     @classmethod

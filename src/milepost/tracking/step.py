@@ -25,6 +25,8 @@ from milepost.trackers.snapshot import Life, TrackerSnapshot
 
 __all__ = ["Draft", "Rows", "reset_limiters", "track"]
 
+_new_tuple = tuple.__new__
+_bare = object.__new__
 _RESET_LIMITER = int(ResetPolicy.LIMITER)
 _RESET_PROGRESS = int(ResetPolicy.PROGRESS)
 
@@ -77,36 +79,46 @@ def track(
     dirtied: list[TrackerSnapshot] = []
     completed: list[TrackerSnapshot] = []
     limited: list[TrackerSnapshot] = []
-    result: TrackResult = tuple.__new__(TrackResult, (True, dirtied, completed, limited))
+    result: TrackResult = _new_tuple(TrackResult, (True, dirtied, completed, limited))
     verdicts: dict[bytes, bool] | None = None
     begun = 0
     for entry in plan.index.candidates(data):
-        _, blueprint, tests = entry
-        row = rows.get(blueprint.name)
+        _, blueprint, tests, name = entry
+        row = rows.get(name)
+        is_new = row is None
         if row is None:
-            begun += 1
-            row = blueprint.start(numbering.incarnation, numbering.serial + begun, now)
-            is_new = True
-        else:
-            is_new = False
-        stage = row.stage
-        targets = blueprint.targets
-        if stage >= len(targets) or row.life.removed:
-            continue
+            row = blueprint.start(numbering.incarnation, numbering.serial + begun + 1, now)
         if tests:
+            if row.stage >= len(blueprint.targets):
+                continue
             if verdicts is None:
                 verdicts = {}
             if not _holds(entry, data, context, verdicts, result):
-                begun -= is_new
                 continue
-        if blueprint.counts and not blueprint.limiters and not progressed:
-            progress = row.progress + 1  # type: ignore[operator]  # a count's amount is 1, of any number type
-            if progress < targets[stage] and not row.mask:
-                dirtied.append(TrackerSnapshot(blueprint, progress, stage, now, 0, row.limits, row.life, row.state))
+        if blueprint.counts and not progressed and not is_new:
+            progress = row.progress + 1
+            ceiling = row.ceiling
+            if ceiling is None:
+                ceiling = row.find_ceiling()
+            if progress < ceiling:
+                moved = _bare(TrackerSnapshot)  # half the time of calling __init__
+                moved.blueprint = blueprint
+                moved.progress = progress
+                moved.stage = row.stage
+                moved.updated_at = now
+                moved.mask = 0
+                moved.limits = row.limits
+                moved.life = row.life
+                moved.state = row.state
+                moved.ceiling = ceiling
+                dirtied.append(moved)
                 continue
-        moved = _Move(blueprint, row, data, now, context, result, progressed).run()
-        if is_new and not moved:
-            begun -= 1
+        if row.stage < len(blueprint.targets) and not row.life.removed:
+            changed = _Move(blueprint, row, data, now, context, result, progressed).run()
+            if is_new and changed:
+                begun += 1
+                if result.drafts is None:
+                    result.drafts = []  # more than a move of rows: a row begins
     return result
 
 

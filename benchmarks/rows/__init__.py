@@ -1,0 +1,15 @@
+"""The rows of the table, in its order; each module is one."""
+
+from benchmarks.figures import Row
+from benchmarks.rows import declared, growth, importing, one_tracker, sqlite_through, thousand_trackers
+
+__all__ = ["ROWS"]
+
+ROWS: tuple[Row, ...] = (
+    one_tracker.ROW,
+    thousand_trackers.ROW,
+    growth.ROW,
+    declared.ROW,
+    sqlite_through.ROW,
+    importing.ROW,
+)
