@@ -19,26 +19,62 @@ if TYPE_CHECKING:
     from milepost.conditions.base import BaseCondition as BaseCondition
     from milepost.conditions.combinators import (
         AllOf as AllOf,
+    )
+    from milepost.conditions.combinators import (
         AnyOf as AnyOf,
+    )
+    from milepost.conditions.combinators import (
         Not as Not,
     )
     from milepost.conditions.keys import (
         KeyExists as KeyExists,
+    )
+    from milepost.conditions.keys import (
         KeyNotExists as KeyNotExists,
+    )
+    from milepost.conditions.keys import (
         KeyValueComparison as KeyValueComparison,
+    )
+    from milepost.conditions.keys import (
         KeyValueContained as KeyValueContained,
+    )
+    from milepost.conditions.keys import (
         KeyValueEQ as KeyValueEQ,
+    )
+    from milepost.conditions.keys import (
         KeyValueGE as KeyValueGE,
+    )
+    from milepost.conditions.keys import (
         KeyValueGT as KeyValueGT,
+    )
+    from milepost.conditions.keys import (
         KeyValueInList as KeyValueInList,
+    )
+    from milepost.conditions.keys import (
         KeyValueLE as KeyValueLE,
-        KeyValueLT as KeyValueLT,
+    )
+    from milepost.conditions.keys import (
         KeyValueListHasItem as KeyValueListHasItem,
+    )
+    from milepost.conditions.keys import (
         KeyValueListIntersectList as KeyValueListIntersectList,
+    )
+    from milepost.conditions.keys import (
         KeyValueListNotHasItem as KeyValueListNotHasItem,
+    )
+    from milepost.conditions.keys import (
         KeyValueListNotIntersectList as KeyValueListNotIntersectList,
+    )
+    from milepost.conditions.keys import (
+        KeyValueLT as KeyValueLT,
+    )
+    from milepost.conditions.keys import (
         KeyValueNE as KeyValueNE,
+    )
+    from milepost.conditions.keys import (
         KeyValueNotContained as KeyValueNotContained,
+    )
+    from milepost.conditions.keys import (
         KeyValueNotInList as KeyValueNotInList,
     )
     from milepost.conditions.where import where as where
@@ -49,46 +85,116 @@ if TYPE_CHECKING:
     from milepost.data_stores.sqlite import SQLiteDataStore as SQLiteDataStore
     from milepost.errors import (
         AmbiguousState as AmbiguousState,
+    )
+    from milepost.errors import (
         BackendUnavailable as BackendUnavailable,
+    )
+    from milepost.errors import (
         CacheUnavailable as CacheUnavailable,
+    )
+    from milepost.errors import (
         CommitConflict as CommitConflict,
+    )
+    from milepost.errors import (
         CommitUncertain as CommitUncertain,
+    )
+    from milepost.errors import (
         ConflictingNameError as ConflictingNameError,
+    )
+    from milepost.errors import (
         InvalidDefinition as InvalidDefinition,
+    )
+    from milepost.errors import (
         ManagerClosed as ManagerClosed,
+    )
+    from milepost.errors import (
         MilepostError as MilepostError,
+    )
+    from milepost.errors import (
         MissingExtra as MissingExtra,
+    )
+    from milepost.errors import (
         OutboxFull as OutboxFull,
+    )
+    from milepost.errors import (
         QueueOverflow as QueueOverflow,
+    )
+    from milepost.errors import (
         RecordTooLarge as RecordTooLarge,
+    )
+    from milepost.errors import (
         StoreLeased as StoreLeased,
+    )
+    from milepost.errors import (
         StoreUnavailable as StoreUnavailable,
+    )
+    from milepost.errors import (
         TrackerNotFound as TrackerNotFound,
+    )
+    from milepost.errors import (
         UndecodableError as UndecodableError,
+    )
+    from milepost.errors import (
         UnknownEventError as UnknownEventError,
+    )
+    from milepost.errors import (
         UnknownKindError as UnknownKindError,
     )
     from milepost.events.codes import (
         EVENT_ALL as EVENT_ALL,
+    )
+    from milepost.events.codes import (
         EVENT_TRACKER_ADDED as EVENT_TRACKER_ADDED,
+    )
+    from milepost.events.codes import (
         EVENT_TRACKER_ALL_COMPLETED as EVENT_TRACKER_ALL_COMPLETED,
+    )
+    from milepost.events.codes import (
         EVENT_TRACKER_EXPIRED as EVENT_TRACKER_EXPIRED,
+    )
+    from milepost.events.codes import (
         EVENT_TRACKER_LIMITED as EVENT_TRACKER_LIMITED,
+    )
+    from milepost.events.codes import (
         EVENT_TRACKER_PROGRESSED as EVENT_TRACKER_PROGRESSED,
+    )
+    from milepost.events.codes import (
         EVENT_TRACKER_REMOVED as EVENT_TRACKER_REMOVED,
+    )
+    from milepost.events.codes import (
         EVENT_TRACKER_RESET as EVENT_TRACKER_RESET,
+    )
+    from milepost.events.codes import (
         EVENT_TRACKER_STAGE_COMPLETED as EVENT_TRACKER_STAGE_COMPLETED,
     )
     from milepost.events.types import (
         Event as Event,
+    )
+    from milepost.events.types import (
         TrackerAdded as TrackerAdded,
+    )
+    from milepost.events.types import (
         TrackerAllCompleted as TrackerAllCompleted,
+    )
+    from milepost.events.types import (
         TrackerEvent as TrackerEvent,
+    )
+    from milepost.events.types import (
         TrackerExpired as TrackerExpired,
+    )
+    from milepost.events.types import (
         TrackerLimited as TrackerLimited,
+    )
+    from milepost.events.types import (
         TrackerProgressed as TrackerProgressed,
+    )
+    from milepost.events.types import (
         TrackerRemoved as TrackerRemoved,
+    )
+    from milepost.events.types import (
         TrackerReset as TrackerReset,
+    )
+    from milepost.events.types import (
         TrackerStageCompleted as TrackerStageCompleted,
     )
     from milepost.limiters.base import BaseLimiter as BaseLimiter
@@ -96,8 +202,12 @@ if TYPE_CHECKING:
     from milepost.limiters.time import TimeLimiter as TimeLimiter
     from milepost.manager import (
         ManagerStatus as ManagerStatus,
-        TrackItem as TrackItem,
+    )
+    from milepost.manager import (
         TrackingManager as TrackingManager,
+    )
+    from milepost.manager import (
+        TrackItem as TrackItem,
     )
     from milepost.queues import Overflow as Overflow
     from milepost.trackers.base import BaseTracker as BaseTracker
@@ -109,11 +219,17 @@ if TYPE_CHECKING:
     from milepost.trackers.snapshot import TrackerSnapshot as TrackerSnapshot
     from milepost.tracking.explain import (
         Explanation as Explanation,
+    )
+    from milepost.tracking.explain import (
         TrackerExplanation as TrackerExplanation,
+    )
+    from milepost.tracking.explain import (
         WouldBe as WouldBe,
     )
     from milepost.tracking.result import (
         Rejected as Rejected,
+    )
+    from milepost.tracking.result import (
         TrackResult as TrackResult,
     )
 
@@ -208,6 +324,15 @@ _HOMES = {
 }
 
 __all__ = [
+    "EVENT_ALL",
+    "EVENT_TRACKER_ADDED",
+    "EVENT_TRACKER_ALL_COMPLETED",
+    "EVENT_TRACKER_EXPIRED",
+    "EVENT_TRACKER_LIMITED",
+    "EVENT_TRACKER_PROGRESSED",
+    "EVENT_TRACKER_REMOVED",
+    "EVENT_TRACKER_RESET",
+    "EVENT_TRACKER_STAGE_COMPLETED",
     "AccumulationTracker",
     "AllOf",
     "AmbiguousState",
@@ -224,15 +349,6 @@ __all__ = [
     "ConflictingNameError",
     "CountLimiter",
     "CountTracker",
-    "EVENT_ALL",
-    "EVENT_TRACKER_ADDED",
-    "EVENT_TRACKER_ALL_COMPLETED",
-    "EVENT_TRACKER_EXPIRED",
-    "EVENT_TRACKER_LIMITED",
-    "EVENT_TRACKER_PROGRESSED",
-    "EVENT_TRACKER_REMOVED",
-    "EVENT_TRACKER_RESET",
-    "EVENT_TRACKER_STAGE_COMPLETED",
     "Event",
     "Explanation",
     "FailedDelivery",

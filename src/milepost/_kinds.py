@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Protocol, Self, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PlainValidator, ValidationError, create_model
@@ -32,7 +32,7 @@ _registry: Final[dict[tuple[str, str], type[Definable]]] = {}
 class Live(Protocol):
     """What stands behind an object that was handed to a manager: its definition and its state."""
 
-    values: Mapping[str, Any]
+    values: dict[str, Any]
 
     def read(self, owner: Definable, name: str) -> Any:
         """Return the attribute's present value, or MISSING.
@@ -72,7 +72,7 @@ class Definable(Encodable):
         if taken is not None and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
             raise InvalidDefinition(
                 f"{cls.__module__}.{cls.__qualname__} and {taken.__module__}.{taken.__qualname__} are both of the "
-                f"{cls.family} kind {cls.kind!r}; give one a name of its own: class {cls.__name__}(..., kind=\"...\")"
+                f'{cls.family} kind {cls.kind!r}; give one a name of its own: class {cls.__name__}(..., kind="...")'
             )
         _registry[cls.family, cls.kind] = cls
 
@@ -90,7 +90,7 @@ class Definable(Encodable):
             if name in values:
                 raise InvalidDefinition(f"{cls.__name__}.{name} is given twice")
             values[name] = value
-        self.__dict__.update(spec.validate(values))
+        vars(self).update(spec.validate(values))
         self._validated()
 
     def _validated(self) -> None:
@@ -159,13 +159,13 @@ class Definable(Encodable):
 
     def _go_live(self, live: Live) -> None:
         """Empty the instance; from now on its attributes are read through ``live``."""
-        self.__dict__.clear()
-        self.__dict__[_LIVE] = live
+        vars(self).clear()
+        vars(self)[_LIVE] = live
 
     @classmethod
     def _from_values(cls, values: Mapping[str, Any]) -> Self:
         made = object.__new__(cls)
-        made.__dict__.update(values)
+        vars(made).update(values)
         return made
 
     @classmethod
@@ -241,7 +241,8 @@ class Spec:
             if any(isinstance(mark, AsList) for mark in getattr(hint, "__metadata__", ())):
                 self.lists.add(name)
             self.fields.append(name)
-            columns[f"f_{name}"] = (hint, _aliased(_field_info(cls, name), name))
+            # inside the model a field has another name, which shadows nothing of Pydantic's
+            columns[f"f_{name}"] = (Annotated[hint, Field(alias=name)], _field_info(cls, name))
         self.model: type[BaseModel] = create_model(
             cls.__name__,
             __config__=ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True),
@@ -266,8 +267,7 @@ class Spec:
             return value.to_definition(where)
         if name in self.lists:
             return [
-                item.to_definition(where) if isinstance(item, Definable) else to_jsonable(item, where)
-                for item in value
+                item.to_definition(where) if isinstance(item, Definable) else to_jsonable(item, where) for item in value
             ]
         return to_jsonable(value, where)
 
@@ -279,7 +279,7 @@ class Spec:
         return from_jsonable(value)
 
 
-@lru_cache(maxsize=None)
+@cache
 def spec_of(cls: type[Definable]) -> Spec:
     """Return the class's :class:`Spec`, made at its first use."""
     return Spec(cls)
@@ -315,12 +315,9 @@ def _field_info(cls: type[Definable], name: str) -> FieldInfo:
     for base in cls.__mro__:
         taken = vars(base).get("_own_fields", {})
         if name in taken:
-            return copy.copy(taken[name])
+            found: FieldInfo = copy.copy(taken[name])
+            return found
     return FieldInfo()
-
-
-def _aliased(info: FieldInfo, name: str) -> FieldInfo:
-    return FieldInfo.merge_field_infos(info, Field(alias=name))
 
 
 _MUST_BE: Final = {
@@ -401,4 +398,3 @@ Value = Annotated[Any, PlainValidator(_copied)]
 
 Values = Annotated[tuple[Any, ...], PlainValidator(_copied_values), AsList()]
 """A list of storable values, copied when the object is made."""
-

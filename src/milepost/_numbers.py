@@ -43,7 +43,7 @@ _NUMERAL: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?
 _LONGEST_NUMERAL: Final = 64
 
 
-class Refused(Exception):  # noqa: N818  it is an answer, not a failure
+class Refused(Exception):
     """A value that must not move a tracker; the message says why."""
 
 

@@ -41,7 +41,7 @@ class Prototype:
     def working_copy(self, state: Mapping[str, Any]) -> Any:
         """Return an object with this definition and that state, free to be changed."""
         made = object.__new__(self.cls)
-        attributes = made.__dict__
+        attributes = vars(made)
         attributes.update(self.values if self._plain else copy.deepcopy(self.values))
         if state:
             attributes.update(copy.deepcopy(dict(state)))
@@ -67,7 +67,6 @@ class Prototype:
 
 
 def _is_simple(value: Any) -> bool:
-    kind = type(value)
-    if kind is int:
+    if type(value) is int:
         return -(2**63) <= value < 2**63
-    return kind is bool or value is None or (kind is float and math.isfinite(value))
+    return value is None or type(value) is bool or (type(value) is float and math.isfinite(value))

@@ -80,6 +80,8 @@ def store_from_url(url: str) -> BaseDataStore:
 
         path = unquote(parts.path)[1:]
         if parts.netloc or not path:
-            raise InvalidDefinition(f"a SQLite URL reads sqlite:///relative/path or sqlite:////absolute/path, got {url!r}")
+            raise InvalidDefinition(
+                f"a SQLite URL reads sqlite:///relative/path or sqlite:////absolute/path, got {url!r}"
+            )
         return SQLiteDataStore(path)
     raise InvalidDefinition(f"store_url must begin with memory:// or sqlite:///, got {url!r}")

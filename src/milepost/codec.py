@@ -138,7 +138,7 @@ def _describe(value: Any) -> str:
 
 
 _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
-    "$decimal": lambda text: Decimal(text),
+    "$decimal": Decimal,
     "$datetime": datetime.fromisoformat,
     "$date": date.fromisoformat,
     "$time": time.fromisoformat,

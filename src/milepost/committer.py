@@ -38,16 +38,16 @@ from milepost.records import (
     StaleEpoch,
 )
 from milepost.replicas import Replicas
+from milepost.trackers.blueprint import Blueprint, blueprint_from_text, known_blueprint
+from milepost.trackers.rows import decode_row, hash_in
+from milepost.trackers.snapshot import TrackerSnapshot
 from milepost.tracking.commands import Command, Expire
 from milepost.tracking.draft import RecordDraft
 from milepost.tracking.plan import PlanBook
 from milepost.tracking.result import TrackResult
 from milepost.tracking.step import track
-from milepost.trackers.blueprint import Blueprint, blueprint_from_text, known_blueprint
-from milepost.trackers.rows import decode_row, hash_in
-from milepost.trackers.snapshot import TrackerSnapshot
 
-__all__ = ["Committer"]
+__all__ = ["Committer", "Waiting"]
 
 _log = logging.getLogger("milepost")
 
@@ -56,7 +56,7 @@ _RESENDS: Final = 3
 _BACKOFF_AFTER: Final = 3
 
 
-class _Waiting:
+class Waiting:
     """A command, and who waits for what comes of it."""
 
     __slots__ = ("attempts", "command", "deadline", "error", "future", "value")
@@ -119,7 +119,7 @@ class Committer:
         self._timeout = timeout
         self._epoch = 0
         self._last_incarnation = 0
-        self._pending: dict[str, list[_Waiting]] = {}
+        self._pending: dict[str, list[Waiting]] = {}
         self._in_flight: set[str] = set()
         self._delayed = 0
         self._rounds = 0
@@ -203,9 +203,7 @@ class Committer:
         self._last_incarnation = max(self._last_incarnation + 1, record.incarnation + 1, int(now * 1_000_000))
         return self._last_incarnation
 
-    def _commit_now(
-        self, immediate: ImmediateAuthority, record: Record, draft: RecordDraft
-    ) -> Awaitable[None] | None:
+    def _commit_now(self, immediate: ImmediateAuthority, record: Record, draft: RecordDraft) -> Awaitable[None] | None:
         if immediate.epoch_now != self._epoch:
             self._epoch = immediate.epoch_now
         commit = draft.finish(self._epoch, b"")
@@ -241,14 +239,14 @@ class Committer:
             await delivery
         return value
 
-    def submit(self, key: str, command: Command) -> _Waiting:
+    def submit(self, key: str, command: Command) -> Waiting:
         """Put a command in line."""
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(command, loop.create_future(), loop.time() + self._timeout)
+        waiting = Waiting(command, loop.create_future(), loop.time() + self._timeout)
         self._enqueue(key, [waiting])
         return waiting
 
-    def _enqueue(self, key: str, waiting: list[_Waiting], *, first: bool = False) -> None:
+    def _enqueue(self, key: str, waiting: list[Waiting], *, first: bool = False) -> None:
         line = self._pending.get(key)
         if line is None:
             self._pending[key] = waiting
@@ -261,7 +259,7 @@ class Committer:
     def _kick(self) -> None:
         if self._rounds < self._authority.rounds and self._pending:
             self._rounds += 1
-            self._tasks.spawn(self._work(), "commits")
+            _ = self._tasks.spawn(self._work(), "commits")
 
     async def _work(self) -> None:
         try:
@@ -284,9 +282,9 @@ class Committer:
             self._rounds -= 1
             self._note_idle()
 
-    def _take(self) -> dict[str, list[_Waiting]]:
+    def _take(self) -> dict[str, list[Waiting]]:
         """Take what can go now: groups of which nothing is in flight, up to a number of commands."""
-        batch: dict[str, list[_Waiting]] = {}
+        batch: dict[str, list[Waiting]] = {}
         taken = 0
         for key in list(self._pending):
             if key in self._in_flight:
@@ -302,7 +300,7 @@ class Committer:
                 break
         return batch
 
-    async def _round(self, batch: dict[str, list[_Waiting]]) -> None:
+    async def _round(self, batch: dict[str, list[Waiting]]) -> None:
         await self._load([key for key in batch if self._table.get(key) is None])
         if self._immediate is not None:
             for key, line in batch.items():
@@ -335,7 +333,7 @@ class Committer:
             self._table.hold(record)
         return record
 
-    def _run_line(self, immediate: ImmediateAuthority, record: Record, line: list[_Waiting]) -> None:
+    def _run_line(self, immediate: ImmediateAuthority, record: Record, line: list[Waiting]) -> None:
         for waiting in line:
             if waiting.future.done():
                 continue
@@ -346,7 +344,7 @@ class Committer:
             else:
                 waiting.settle(delivery)
 
-    def _work_out(self, record: Record, line: list[_Waiting]) -> RecordDraft:
+    def _work_out(self, record: Record, line: list[Waiting]) -> RecordDraft:
         """Apply every command whose caller still waits."""
         draft = self._draft(record)
         for waiting in line:
@@ -370,7 +368,7 @@ class Committer:
         raise AssertionError("unreachable")
 
     async def _conclude(
-        self, key: str, draft: RecordDraft, commit: Commit, outcome: Outcome, line: list[_Waiting]
+        self, key: str, draft: RecordDraft, commit: Commit, outcome: Outcome, line: list[Waiting]
     ) -> None:
         record = draft.record
         if isinstance(outcome, Committed):
@@ -400,11 +398,11 @@ class Committer:
             self._table.drop(key)
         self._lost_race(key, line)
 
-    def _lost_race(self, key: str, line: list[_Waiting]) -> None:
+    def _lost_race(self, key: str, line: list[Waiting]) -> None:
         """Put commands back in line, after a moment where they lost often; give up where it took too long."""
         self.conflicts += 1
         loop = asyncio.get_running_loop()
-        again: list[_Waiting] = []
+        again: list[Waiting] = []
         for waiting in line:
             waiting.attempts += 1
             if loop.time() > waiting.deadline:
@@ -418,7 +416,7 @@ class Committer:
             self._enqueue(key, again, first=True)
             return
         self._delayed += 1
-        pause = random.uniform(0, 0.001 * 2 ** min(attempts - _BACKOFF_AFTER, 6))  # noqa: S311  jitter, no secret
+        pause = random.uniform(0, 0.001 * 2 ** min(attempts - _BACKOFF_AFTER, 6))
 
         def back_in_line() -> None:
             self._delayed -= 1

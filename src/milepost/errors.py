@@ -45,8 +45,7 @@ class ConflictingNameError(MilepostError, ValueError):
 
     def __init__(self, group_id: str, name: str) -> None:
         super().__init__(
-            f"group {group_id!r} already has a tracker named {name!r}; "
-            f'pass if_exists="keep" or "replace" to allow that'
+            f'group {group_id!r} already has a tracker named {name!r}; pass if_exists="keep" or "replace" to allow that'
         )
         self.group_id = group_id
         self.name = name

@@ -79,8 +79,7 @@ class _LiveLimiter:
     def _is_state(self, name: str) -> bool:
         """Whether the attribute has changed in one of the places."""
         return any(
-            place is None or name in place.snapshot().limits[index]
-            for (_, _, index), place in self.places.items()
+            place is None or name in place.snapshot().limits[index] for (_, _, index), place in self.places.items()
         )
 
 
@@ -132,7 +131,7 @@ class LiveObjects:
             blueprint = tracker.__dict__.get("_milepost_blueprint")
             tracker._go_live(live)
             if blueprint is not None:
-                tracker.__dict__["_milepost_blueprint"] = blueprint
+                vars(tracker)["_milepost_blueprint"] = blueprint
         return live
 
     @staticmethod

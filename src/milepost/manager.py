@@ -22,7 +22,7 @@ from milepost.adapters import Write, arrange, cache_from_url, store_from_url
 from milepost.bus.dispatcher import Dispatcher, ListenerHandle
 from milepost.bus.failed import FailedDelivery
 from milepost.bus.subscriptions import Subscription, codes_of
-from milepost.committer import Committer
+from milepost.committer import Committer, Waiting
 from milepost.data_caches.base import BaseDataCache
 from milepost.data_caches.memory import MemoryDataCache
 from milepost.data_stores.base import BaseDataStore
@@ -33,6 +33,10 @@ from milepost.live import LiveObjects
 from milepost.maintenance.expiry import Sweeper
 from milepost.maintenance.flushing import Flusher
 from milepost.queues import Overflow
+from milepost.trackers.base import BaseTracker
+from milepost.trackers.blueprint import blueprint_of
+from milepost.trackers.policies import ResetPolicy
+from milepost.trackers.snapshot import TrackerSnapshot
 from milepost.tracking.commands import (
     AddTrackers,
     ExplainDatum,
@@ -47,10 +51,6 @@ from milepost.tracking.commands import (
 from milepost.tracking.explain import Explanation
 from milepost.tracking.plan import PlanBook
 from milepost.tracking.result import TrackResult
-from milepost.trackers.base import BaseTracker
-from milepost.trackers.blueprint import blueprint_of
-from milepost.trackers.policies import ResetPolicy
-from milepost.trackers.snapshot import TrackerSnapshot
 
 __all__ = ["ManagerStatus", "TrackItem", "TrackingManager"]
 
@@ -160,10 +160,11 @@ class TrackingManager:
         self._clock = SystemClock() if clock is None else clock
         self._window = dedup_window
         self._close_timeout = close_timeout
-        self._authority, self._table, self.write = arrange(self.data_cache, self.data_store, write)
+        self._authority, self._table, arranged = arrange(self.data_cache, self.data_store, write)
+        self.write: Write = arranged
         self._tasks = Tasks()
         self._book = PlanBook()
-        self._dispatcher = Dispatcher(self._tasks, on_wants_changed=lambda: self._committer.forget_plans())
+        self._dispatcher = Dispatcher(self._tasks, on_wants_changed=self._forget_plans)
         self._committer = Committer(
             self._authority,
             self._table,
@@ -243,9 +244,9 @@ class TrackingManager:
             for adapter in reversed(opened):
                 await adapter.aclose()
             raise
-        self._tasks.spawn(self._sweeper.run(), "expiry")
+        _ = self._tasks.spawn(self._sweeper.run(), "expiry")
         if self._flusher is not None:
-            self._tasks.spawn(self._flusher.run(), "flushing")
+            _ = self._tasks.spawn(self._flusher.run(), "flushing")
         self._started = True
 
     async def aclose(self) -> None:
@@ -284,6 +285,9 @@ class TrackingManager:
             raise ValueError(f"group_id must be valid Unicode text, got {group_id!r}") from None
         if not self._started or self._closed:
             await self.start()
+
+    def _forget_plans(self) -> None:
+        self._committer.forget_plans()
 
     def _find(self, key: str, name: str) -> TrackerSnapshot | None:
         record = self._table.records.get(key)
@@ -475,7 +479,7 @@ class TrackingManager:
             raise TypeError(f"name must be a string, got {name!r}")
         policy = None
         if reset_policy is not None:
-            if isinstance(reset_policy, bool) or reset_policy not in tuple(ResetPolicy) + (0, ResetPolicy.ALL):
+            if isinstance(reset_policy, bool) or reset_policy not in range(ResetPolicy.ALL + 1):
                 raise ValueError(f"reset_policy must be a ResetPolicy or None, got {reset_policy!r}")
             policy = ResetPolicy(reset_policy)
         now = _moment(context.get("now"), context.get("now_ts"))
@@ -569,9 +573,7 @@ class TrackingManager:
         self._note_unknown(group_id, applied)
         return applied
 
-    def _track_command(
-        self, data: Any, event_id: Any, now: Any, now_ts: Any, context: Mapping[str, Any]
-    ) -> TrackDatum:
+    def _track_command(self, data: Any, event_id: Any, now: Any, now_ts: Any, context: Mapping[str, Any]) -> TrackDatum:
         return TrackDatum(
             _datum(data),
             _moment(now, now_ts),
@@ -599,7 +601,7 @@ class TrackingManager:
             ManagerClosed: after ``aclose``.
         """
         await self._ready("*")
-        pending: list[TrackResult | asyncio.Task[Any] | Any] = []
+        pending: list[TrackResult | Waiting] = []
         for item in items:
             pending.append(await self._begin(item))
         results: list[TrackResult] = []
@@ -616,7 +618,7 @@ class TrackingManager:
             results.append(begun.value)
         return results
 
-    async def _begin(self, item: Any) -> Any:
+    async def _begin(self, item: Any) -> TrackResult | Waiting:
         """Begin one item of many: its result where it is done at once, else what to wait for."""
         try:
             whole = item if isinstance(item, TrackItem) else TrackItem(*item)
@@ -631,7 +633,8 @@ class TrackingManager:
             return TrackResult.refused(error=error)
         if done is None:
             return self._committer.submit(whole.group_id, command)
-        result, delivery = done
+        result: TrackResult = done[0]
+        delivery = done[1]
         if delivery is not None:
             await delivery
         return result
@@ -717,6 +720,8 @@ class TrackingManager:
     @overload
     def subscribe(
         self,
+        first: type[E],
+        /,
         *wanted: type[E],
         group: str = "*",
         size: int = 1000,
@@ -833,7 +838,7 @@ def _names(name: str | Sequence[str] | None) -> list[str] | None:
 
 def _datum(data: Any) -> dict[str, Any]:
     if data.__class__ is dict:
-        return data  # type: ignore[no-any-return]
+        return data
     if not isinstance(data, Mapping):
         raise TypeError(f"data must be a mapping, got {type(data).__name__}")
     try:

@@ -206,7 +206,7 @@ class Dispatcher:
             parcel.pending = pending
             line = self._lines[key] = deque()
             line.append(parcel)
-            self._tasks.spawn(self._work_off(key, line), f"deliveries of {key}")
+            _ = self._tasks.spawn(self._work_off(key, line), f"deliveries of {key}")
         else:
             line.append(parcel)
         if _inside_listener.get():

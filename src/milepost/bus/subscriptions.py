@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from milepost._patterns import pattern_to_regex
 from milepost.events.types import EVENT_CLASSES, TrackerEvent, code_of
@@ -12,7 +12,7 @@ from milepost.queues import BoundedQueue, Overflow
 
 __all__ = ["Subscription", "codes_of"]
 
-E = TypeVar("E", bound=TrackerEvent)
+E_co = TypeVar("E_co", bound=TrackerEvent, covariant=True)
 
 
 def codes_of(wanted: tuple[str | type[TrackerEvent], ...]) -> frozenset[str]:
@@ -24,7 +24,9 @@ def codes_of(wanted: tuple[str | type[TrackerEvent], ...]) -> frozenset[str]:
     codes: set[str] = set()
     for item in wanted or ("*",):
         matching = (
-            {code for code in EVENT_CLASSES if pattern_to_regex(item).fullmatch(code)} if isinstance(item, str) else set()
+            {code for code in EVENT_CLASSES if pattern_to_regex(item).fullmatch(code)}
+            if isinstance(item, str)
+            else set()
         )
         if not matching and item is TrackerEvent:
             matching = set(EVENT_CLASSES)
@@ -32,7 +34,7 @@ def codes_of(wanted: tuple[str | type[TrackerEvent], ...]) -> frozenset[str]:
     return frozenset(codes)
 
 
-class Subscription(Generic[E]):
+class Subscription(Generic[E_co]):
     """Events from the moment it is entered until it is left.
 
     ::
@@ -48,8 +50,8 @@ class Subscription(Generic[E]):
         self,
         codes: frozenset[str],
         group: str,
-        register: Callable[[Subscription[E]], None],
-        unregister: Callable[[Subscription[E]], None],
+        register: Callable[[Subscription[E_co]], None],
+        unregister: Callable[[Subscription[E_co]], None],
         size: int,
         overflow: Overflow | str,
     ) -> None:
@@ -59,7 +61,7 @@ class Subscription(Generic[E]):
         self._group = None if group == "*" else pattern_to_regex(group)
         self._register = register
         self._unregister = unregister
-        self.queue: BoundedQueue[E] = BoundedQueue(size, overflow)
+        self.queue: BoundedQueue[Any] = BoundedQueue(size, overflow)
 
     def wants_code(self, code: str) -> bool:
         """Whether events of a code are wanted, from some group."""
@@ -97,22 +99,25 @@ class Subscription(Generic[E]):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> E:
-        return await self.queue.get()
+    async def __anext__(self) -> E_co:
+        event: E_co = await self.queue.get()
+        return event
 
-    async def get(self) -> E:
+    async def get(self) -> E_co:
         """Return the next event.
 
         Raises:
             StopAsyncIteration: when the manager was closed and no event is left.
             QueueOverflow: with ``Overflow.ERROR``, when it ran full.
         """
-        return await self.queue.get()
+        event: E_co = await self.queue.get()
+        return event
 
-    def get_nowait(self) -> E:
+    def get_nowait(self) -> E_co:
         """Return the next event.
 
         Raises:
             LookupError: when there is none.
         """
-        return self.queue.get_nowait()
+        event: E_co = self.queue.get_nowait()
+        return event

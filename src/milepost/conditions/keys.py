@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import Field, PlainValidator
+from pydantic import PlainValidator
 
 from milepost._keypaths import MISSING, getter, parse
 from milepost._kinds import Value, Values
@@ -356,5 +356,3 @@ class KeyValueListNotIntersectList(_KeyCondition):
     def question(self) -> Callable[[Any], bool]:
         wanted = self.value
         return lambda value: _is_list(value) and not any(item in wanted for item in value)
-
-

@@ -25,7 +25,7 @@ from milepost.conditions.keys import (
 __all__ = ["where"]
 
 
-class where:  # noqa: N801  reads as a word of a sentence
+class where:
     """The start of a condition on a key.
 
     ``where("status") == "active"`` is ``KeyValueEQ("status", "active")``; what it builds are

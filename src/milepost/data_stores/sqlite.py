@@ -22,8 +22,8 @@ from milepost.records import (
     Duplicate,
     LoadedRecord,
     NeedDefinitions,
-    Outcome,
     OutboxEvent,
+    Outcome,
     RecordState,
     Revision,
     StaleEpoch,
@@ -46,13 +46,14 @@ _STANDINGS: Final = (
     "WHERE key IN (SELECT value FROM json_each(?))"
 )
 _STANDINGS_AND_EPOCH: Final = (
-    f"SELECT NULL, value, 0, 0, 0, NULL, NULL FROM meta WHERE name = 'epoch' UNION ALL {_STANDINGS}"  # noqa: S608
+    f"SELECT NULL, value, 0, 0, 0, NULL, NULL FROM meta WHERE name = 'epoch' UNION ALL {_STANDINGS}"
 )
 _PUT_RECORD: Final = (
     "INSERT INTO records (key, incarnation, counter, serial, shrunk, deadline, commits) VALUES (?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (key) DO UPDATE SET incarnation = excluded.incarnation, counter = excluded.counter, "
     "serial = excluded.serial, shrunk = max(shrunk * (incarnation = excluded.incarnation), excluded.shrunk), "
-    f"deadline = excluded.deadline, commits = substr(CAST(excluded.commits || commits AS BLOB), 1, {16 * _COMMITS_OF_A_RECORD})"
+    "deadline = excluded.deadline, "
+    f"commits = substr(CAST(excluded.commits || commits AS BLOB), 1, {16 * _COMMITS_OF_A_RECORD})"
 )
 _PUT_ROW: Final = (
     "INSERT INTO rows (key, name, counter, body) VALUES (?, ?, ?, ?) "
@@ -165,7 +166,7 @@ class SQLiteDataStore(BaseDataStore):
         seen = await connection.execute_fetchall("SELECT id FROM seen WHERE key = ? ORDER BY n", (key,))
         return LoadedRecord(
             RecordState(standing.revision, standing.serial, standing.deadline),
-            {name: body for name, body in rows},
+            dict(map(tuple, rows)),
             tuple(id for (id,) in seen),
             whole=since < 0,
         )
@@ -228,7 +229,7 @@ class SQLiteDataStore(BaseDataStore):
         (_, epoch, *_), *rows = await connection.execute_fetchall(
             _STANDINGS_AND_EPOCH, (json_list(commit.key for commit in commits),)
         )
-        standings = {row[0]: _Standing(row) for row in rows}
+        standings = {row[0]: _Standing(tuple(row)) for row in rows}
         missing = await self._missing_definitions(connection, epoch, commits)
         outcomes: list[Outcome] = []
         accepted: list[Commit] = []
@@ -267,9 +268,7 @@ class SQLiteDataStore(BaseDataStore):
         needed = missing.intersection(commit.definitions) if missing else missing
         return NeedDefinitions(needed) if needed else _COMMITTED
 
-    async def _was_applied(
-        self, connection: aiosqlite.Connection, commit: Commit, standing: _Standing | None
-    ) -> bool:
+    async def _was_applied(self, connection: aiosqlite.Connection, commit: Commit, standing: _Standing | None) -> bool:
         if standing is not None and standing.has_applied(commit.id):
             return True
         if not commit.removes:
@@ -299,7 +298,7 @@ class SQLiteDataStore(BaseDataStore):
         kept = [(commit, _next_counter(commit)) for commit in commits if not commit.removes]
         if gone:
             for table in ("records", "rows", "seen"):
-                statement = f"DELETE FROM {table} WHERE key = ?"  # noqa: S608  our own names
+                statement = f"DELETE FROM {table} WHERE key = ?"
                 await connection.executemany(statement, [(c.key,) for c in gone])
             await connection.executemany(
                 "INSERT OR IGNORE INTO removals (id) VALUES (?)", [(c.id,) for c in gone if c.id]
@@ -362,7 +361,7 @@ class SQLiteDataStore(BaseDataStore):
     async def flush(self) -> int:
         async with self._client.transaction() as connection:
             for table in ("records", "rows", "seen", "definitions", "removals", "outbox"):
-                await connection.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
+                await connection.execute(f"DELETE FROM {table}")
             await connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'epoch'")
             ((epoch,),) = await connection.execute_fetchall("SELECT value FROM meta WHERE name = 'epoch'")
             return int(epoch)
@@ -375,9 +374,7 @@ class SQLiteDataStore(BaseDataStore):
             for change in changes:
                 await self._save(connection, change, standings.get(change.key))
 
-    async def _save(
-        self, connection: aiosqlite.Connection, change: RecordChange, standing: _Standing | None
-    ) -> None:
+    async def _save(self, connection: aiosqlite.Connection, change: RecordChange, standing: _Standing | None) -> None:
         if standing is not None and standing.revision >= change.revision:
             return
         await _put_definitions(connection, change.definitions)

@@ -62,5 +62,3 @@ def build_event(
     event._tracker = tracker
     event._limiter = made_of
     return event
-
-

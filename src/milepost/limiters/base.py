@@ -35,6 +35,7 @@ class BaseLimiter(Definable, family="limiter"):
         @property
         def limited(self) -> bool:
             """Whether the limiter refuses at present."""
+            ...
 
         @limited.setter
         def limited(self, value: bool) -> None: ...

@@ -35,6 +35,7 @@ class CountLimiter(BaseLimiter):
         @property
         def remaining(self) -> int:
             """How many moves are left."""
+            ...
 
         @remaining.setter
         def remaining(self, value: int) -> None: ...
@@ -61,11 +62,9 @@ class CountLimiter(BaseLimiter):
             ValueError: when ``reset_count`` is no whole number, or below 0.
         """
         if reset_count is None:
-            self.__dict__.pop("remaining", None)
+            vars(self).pop("remaining", None)
             return True
         if isinstance(reset_count, bool) or not isinstance(reset_count, int) or not 0 <= reset_count < 2**63:
             raise ValueError(f"reset_count must be a whole number of at least 0, got {reset_count!r}")
         self.remaining = reset_count
         return reset_count > 0
-
-

@@ -69,6 +69,7 @@ class TimeLimiter(BaseLimiter):
         @property
         def start(self) -> float | None:
             """When the window starts, epoch seconds; None before the tracker is added."""
+            ...
 
         @start.setter
         def start(self, value: float | None) -> None: ...
@@ -76,6 +77,7 @@ class TimeLimiter(BaseLimiter):
         @property
         def end(self) -> float | None:
             """When the window ends, epoch seconds; None before the tracker is added."""
+            ...
 
         @end.setter
         def end(self, value: float | None) -> None: ...
@@ -113,9 +115,7 @@ class TimeLimiter(BaseLimiter):
         if self.start_ts is None:
             self.start, self.end = self._window(now_ts)
 
-    def pre_track(
-        self, data: Mapping[str, Any], tracker: Any, *args: Any, now_ts: float = 0.0, **kwargs: Any
-    ) -> bool:
+    def pre_track(self, data: Mapping[str, Any], tracker: Any, *args: Any, now_ts: float = 0.0, **kwargs: Any) -> bool:
         start, end = self.start, self.end
         return (start is None or now_ts >= start) and (end is None or now_ts <= end)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ __all__ = ["open_manager"]
 
 
 @asynccontextmanager
-async def open_manager(*, clock: Clock | None = None, **settings: Any) -> AsyncIterator[TrackingManager]:
+async def open_manager(*, clock: Clock | None = None, **settings: Any) -> AsyncGenerator[TrackingManager, None]:
     """Open a manager for the length of a ``with`` block.
 
     Args:

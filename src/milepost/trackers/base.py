@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, dataclass_transform
 
 from pydantic import Field, PlainValidator
 
 from milepost._kinds import AsList, Definable, items_of
+from milepost._numbers import INT64_MAX, Number
 from milepost.conditions.base import BaseCondition
 from milepost.errors import InvalidDefinition
 from milepost.limiters.base import BaseLimiter
-from milepost._numbers import INT64_MAX, Number
 from milepost.trackers.policies import ResetPolicy
 
 if TYPE_CHECKING:
     from milepost.trackers.definition import TrackerDefinition
-    from milepost.trackers.snapshot import TrackerSnapshot
 
 __all__ = ["STATE_NAMES", "BaseTracker"]
 
@@ -45,7 +46,8 @@ STATE_NAMES: Final = frozenset(
 def _one_number(value: Any, words: str) -> Number:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise ValueError(f"must be {words}, got {value!r}")
-    if value != value or value in (float("inf"), float("-inf")) or abs(value) > INT64_MAX:
+    finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+    if not finite or not -INT64_MAX <= value <= INT64_MAX:
         raise ValueError(f"must be finite and fit into 64 bits, got {value!r}")
     return value
 
@@ -128,9 +130,7 @@ class BaseTracker(Definable, family="tracker"):
         ResetPolicy, PlainValidator(_policy, json_schema_input_type=Annotated[int, Field(ge=0, le=3)])
     ] = ResetPolicy.DEFAULT
     loop_forever: bool = False
-    init_progress: Annotated[
-        Number, PlainValidator(_init_progress, json_schema_input_type=int | float | Decimal)
-    ] = 0
+    init_progress: Annotated[Number, PlainValidator(_init_progress, json_schema_input_type=int | float | Decimal)] = 0
     on_completed: Literal["keep", "remove"] = "keep"
 
     if TYPE_CHECKING:
@@ -138,38 +138,47 @@ class BaseTracker(Definable, family="tracker"):
         @property
         def progress(self) -> Number:
             """How far it got."""
+            ...
 
         @property
         def multi_target(self) -> tuple[Number, ...]:
             """The targets still ahead, after the current one."""
+            ...
 
         @property
         def current_stage(self) -> int:
             """Which target it heads for, counted from 1."""
+            ...
 
         @property
         def cycle(self) -> int:
             """How many whole rounds are done (``loop_forever``)."""
+            ...
 
         @property
         def completed(self) -> bool:
             """Whether the last target was reached."""
+            ...
 
         @property
         def limited(self) -> bool:
             """Whether a limiter refuses."""
+            ...
 
         @property
         def removed(self) -> bool:
             """Whether it was removed."""
+            ...
 
         @property
         def dirtied(self) -> bool:
             """Whether anything has changed since it was added."""
+            ...
 
         @property
         def completed_at(self) -> datetime | None:
             """When the last target was reached, UTC."""
+            ...
 
     def measure(self, data: Mapping[str, Any], *args: Any, **kwargs: Any) -> Number | None:
         """Return how much a datum adds to the progress; None for nothing at all.
@@ -221,15 +230,15 @@ class BaseTracker(Definable, family="tracker"):
     def _replace(self, name: str, value: Any) -> None:
         live = self.__dict__.get("_milepost_live")
         if live is None:
-            self.__dict__[_stored_as(name)] = value
+            vars(self)[_stored_as(name)] = value
         else:
             live.values[name] = value
-        self.__dict__.pop("_milepost_blueprint", None)
+        vars(self).pop("_milepost_blueprint", None)
 
     def _validated(self) -> None:
         values = self.own_values()
         check_targets(type(self).__name__, values["target"], values)
-        self.__dict__["_milepost_target"] = self.__dict__.pop("target")
+        vars(self)["_milepost_target"] = vars(self).pop("target")
 
     def own_values(self) -> dict[str, Any]:
         values = super().own_values()
@@ -257,7 +266,7 @@ def check_targets(label: str, targets: tuple[Number, ...], values: Mapping[str, 
     """
     policy = values.get("reset_policy", ResetPolicy.DEFAULT)
     if not policy & ResetPolicy.PROGRESS:
-        for earlier, later in zip(targets, targets[1:], strict=False):
+        for earlier, later in pairwise(targets):
             if later <= earlier:
                 raise InvalidDefinition(
                     f"{label}.target must increase from stage to stage, got {later!r} after {earlier!r} "

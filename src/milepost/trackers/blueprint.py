@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 from milepost._calls import accepted
 from milepost._keypaths import MISSING, getter, parse
 from milepost._kinds import load_definition
+from milepost._numbers import Number, add, as_decimal, as_number
 from milepost._working import NO_STATE, Prototype
 from milepost.codec import canonical, content_hash, dumps, loads
 from milepost.conditions.base import Lookup, Test
@@ -23,12 +24,11 @@ from milepost.limiters.base import LimiterRunner, LimiterState
 from milepost.trackers.base import BaseTracker, check_targets
 from milepost.trackers.definition import TrackerDefinition
 from milepost.trackers.numerics.accumulation import AccumulationTracker
-from milepost._numbers import Number, add, as_decimal, as_number
 from milepost.trackers.numerics.count import CountTracker
 from milepost.trackers.policies import ResetPolicy
 from milepost.trackers.snapshot import Life, TrackerSnapshot
 
-__all__ = ["Blueprint", "blueprint_of", "blueprint_from_text", "known_blueprint", "state_before_adding", "tracker_of"]
+__all__ = ["Blueprint", "blueprint_from_text", "blueprint_of", "known_blueprint", "state_before_adding", "tracker_of"]
 
 _COMMON: Final = frozenset(
     {
@@ -94,18 +94,14 @@ class Blueprint:
         values = self.prototype.working_copy(NO_STATE).own_values()
         common = {name: values[name] for name in _COMMON - {"target", "group_id"} if name in values}
         others = {name: value for name, value in values.items() if name not in _COMMON}
-        return TrackerDefinition(
-            kind=self.kind, targets=self.targets, hash=self.hash, fields=others, **common
-        )
+        return TrackerDefinition(kind=self.kind, targets=self.targets, hash=self.hash, fields=others, **common)
 
     def start(self, incarnation: int, serial: int, now: float, expires_at: float | None = None) -> TrackerSnapshot:
         """Return the state of a tracker that is added now."""
         limits: tuple[LimiterState, ...] = ()
         if self.limiters:
             limits = tuple(runner.start(now) for runner in self.limiters)
-        return TrackerSnapshot(
-            self, self.initial, 0, None, 0, limits, Life(incarnation, serial, now, expires_at)
-        )
+        return TrackerSnapshot(self, self.initial, 0, None, 0, limits, Life(incarnation, serial, now, expires_at))
 
     def sum(self, progress: Number, amount: Number) -> Number:
         """Return the progress with the amount added.
@@ -120,8 +116,7 @@ class Blueprint:
     ) -> tuple[Number | None, Mapping[str, Any]]:
         working = self.prototype.working_copy(row.state)
         working.__dict__["_milepost_row"] = row
-        declared = self.prototype.cls.measure
-        amount = working.measure(data, **accepted(declared, context))
+        amount = working.measure(data, **accepted(type(working).measure, context))
         return None if amount is None else as_number(amount), self.prototype.state_of(working)
 
     def attribute(self, name: str) -> Any:
@@ -202,7 +197,7 @@ def blueprint_of(tracker: BaseTracker) -> Blueprint:
         complete = _load(definition)
         made = _known[hash] = Blueprint(complete, dumps(definition), hash)
     if tracker.__dict__.get("_milepost_live") is not None:
-        tracker.__dict__["_milepost_blueprint"] = made
+        vars(tracker)["_milepost_blueprint"] = made
     return made
 
 

@@ -19,7 +19,7 @@ from milepost.trackers.snapshot import Life, TrackerSnapshot
 
 __all__ = ["decode_row", "encode_row", "hash_in"]
 
-_DEFAULTS: Final = (None, 0, 0, None, False, 0, [], {})
+_DEFAULTS: Final[tuple[Any, ...]] = (None, 0, 0, None, False, 0, [], {})
 _YOUNG: Final = (None, 0, 0, None, False)
 """The end of a :class:`Life` in which nothing out of the ordinary has happened."""
 

@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from milepost._clock import utc
+from milepost._numbers import Number
 from milepost._working import NO_STATE
 from milepost.limiters.base import LimiterState
-from milepost._numbers import Number
 
 if TYPE_CHECKING:
     from milepost.conditions.base import BaseCondition

@@ -19,13 +19,13 @@ from milepost.events.codes import (
     EVENT_TRACKER_RESET,
 )
 from milepost.limiters.base import LimiterState
+from milepost.trackers.blueprint import Blueprint
+from milepost.trackers.policies import ResetPolicy
+from milepost.trackers.snapshot import TrackerSnapshot
 from milepost.tracking.draft import RecordDraft
 from milepost.tracking.explain import Explanation, explain
 from milepost.tracking.result import TrackResult
 from milepost.tracking.step import reset_limiters
-from milepost.trackers.blueprint import Blueprint
-from milepost.trackers.policies import ResetPolicy
-from milepost.trackers.snapshot import TrackerSnapshot
 
 __all__ = [
     "AddTrackers",
@@ -145,9 +145,7 @@ class UpdateTracker(Command):
         life = row.life
         if stage < len(self.blueprint.targets):
             life = life._replace(completed_at=None if not self.blueprint.loops else life.completed_at)
-        changed = TrackerSnapshot(
-            self.blueprint, row.progress, stage, draft.now, mask, limits, life, row.state
-        )
+        changed = TrackerSnapshot(self.blueprint, row.progress, stage, draft.now, mask, limits, life, row.state)
         draft.put(changed)
         return changed
 

@@ -8,10 +8,10 @@ from typing import Any
 from milepost.events.building import build_event
 from milepost.events.types import TrackerEvent
 from milepost.records import Commit, Record
+from milepost.trackers.snapshot import TrackerSnapshot
 from milepost.tracking.plan import Plan, PlanBook
 from milepost.tracking.result import TrackResult
 from milepost.tracking.step import track
-from milepost.trackers.snapshot import TrackerSnapshot
 
 __all__ = ["RecordDraft"]
 

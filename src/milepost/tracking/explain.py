@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from milepost.tracking.plan import Plan
-from milepost.tracking.step import Numbering, Rows, track
 from milepost.trackers.blueprint import Blueprint
 from milepost.trackers.snapshot import TrackerSnapshot
+from milepost.tracking.plan import Plan
+from milepost.tracking.step import Numbering, Rows, track
 
 __all__ = ["Explanation", "TrackerExplanation", "WouldBe", "explain"]
 

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from milepost._keypaths import MISSING, step_into
 from milepost.conditions.base import Lookup, Test
+from milepost.conditions.keys import KeyExists
 from milepost.trackers.blueprint import Blueprint
 
 __all__ = ["Entry", "Index"]
@@ -187,4 +188,4 @@ def _selectivity(lookup: Lookup) -> int:
 
 def _is_settled_by_existence(blueprint: Blueprint, position: int) -> bool:
     """Whether finding the key is all that the condition asks (``KeyExists``, not ``KeyValueGT``)."""
-    return blueprint.conjuncts[position].kind == "KeyExists"
+    return type(blueprint.conjuncts[position]) is KeyExists

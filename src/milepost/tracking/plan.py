@@ -14,9 +14,9 @@ from weakref import WeakValueDictionary
 
 from milepost._patterns import pattern_to_regex
 from milepost.records import Record
-from milepost.tracking.index import Index
 from milepost.trackers.blueprint import Blueprint
 from milepost.trackers.snapshot import TrackerSnapshot
+from milepost.tracking.index import Index
 
 __all__ = ["Plan", "PlanBook"]
 

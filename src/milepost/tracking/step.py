@@ -16,12 +16,12 @@ from milepost.events.codes import (
     EVENT_TRACKER_STAGE_COMPLETED,
 )
 from milepost.limiters.base import LimiterState
-from milepost.tracking.index import Entry
-from milepost.tracking.plan import Plan
-from milepost.tracking.result import Rejected, TrackResult
 from milepost.trackers.blueprint import Blueprint
 from milepost.trackers.policies import ResetPolicy
 from milepost.trackers.snapshot import Life, TrackerSnapshot
+from milepost.tracking.index import Entry
+from milepost.tracking.plan import Plan
+from milepost.tracking.result import Rejected, TrackResult
 
 __all__ = ["Draft", "Rows", "reset_limiters", "track"]
 
@@ -306,7 +306,7 @@ class _Move:
         times = 1
         excess: Number = self.progress - last  # type: ignore[operator]  # both are of one number type here
         if excess >= last:
-            whole, excess = divmod(excess, last)  # type: ignore[operator,assignment]
+            whole, excess = divmod(excess, last)  # type: ignore[operator]
             times += int(whole)
         cycle = self.life.cycle + times
         self.life = self.life._replace(cycle=cycle - 1, completed_at=self.now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any, Final
@@ -102,7 +102,7 @@ class SQLiteClient:
         return StoreUnavailable(f"SQLite at {self.path}: {error}")
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+    async def transaction(self) -> AsyncGenerator[aiosqlite.Connection, None]:
         """A write transaction: committed at the end, rolled back when anything raises.
 
         Raises:
@@ -123,7 +123,7 @@ class SQLiteClient:
                 raise self._unavailable(error) from error
 
     @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[aiosqlite.Connection]:
+    async def snapshot(self) -> AsyncGenerator[aiosqlite.Connection, None]:
         """A read transaction: everything in it is read as of one moment.
 
         Raises:
@@ -157,6 +157,7 @@ class SQLiteClient:
         if connection is None:
             raise StoreUnavailable(f"SQLite at {self.path} is not open")
         return connection
+
 
 def json_list(values: Iterable[str]) -> str:
     """Return values as a JSON list, for ``IN (SELECT value FROM json_each(?))``."""

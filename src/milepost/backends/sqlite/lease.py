@@ -30,9 +30,7 @@ class FileLease:
         Raises:
             StoreLeased: when another process's hold excludes this one.
         """
-        connection = sqlite3.connect(
-            f"{self._path}-lease", timeout=0, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(f"{self._path}-lease", timeout=0, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = DELETE")
             if exclusive:
@@ -44,7 +42,7 @@ class FileLease:
             connection.close()
             raise StoreLeased(
                 f"{self._path} is in use by another process"
-                + (", and write=\"behind\" needs it alone" if exclusive else " that has it alone (write=\"behind\")")
+                + (', and write="behind" needs it alone' if exclusive else ' that has it alone (write="behind")')
             ) from error
         self._connection = connection
 

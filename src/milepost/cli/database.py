@@ -1,0 +1,86 @@
+"""Opening the database that a command works on."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from milepost.adapters import store_from_url
+from milepost.cli.definitions import declared_in
+from milepost.cli.failing import BadInput
+from milepost.data_stores.base import BaseDataStore
+from milepost.data_stores.memory import MemoryDataStore
+from milepost.errors import MilepostError
+from milepost.manager import TrackingManager
+
+__all__ = ["import_modules", "manager_on", "shown"]
+
+
+def manager_on(
+    database: str,
+    *,
+    declare: Sequence[Path] | None = None,
+    imports: Sequence[str] | None = None,
+    must_exist: bool = False,
+) -> TrackingManager:
+    """Return a manager, not started, that writes through to a database.
+
+    Args:
+        database: the path of a SQLite file, or a store URL.
+        declare: files with trackers for all groups of a pattern.
+        imports: modules with kinds of the user's own.
+        must_exist: do not make a SQLite file that is not there.
+
+    Raises:
+        BadInput: when the file does not exist, a module cannot be imported, a definition cannot be used.
+        MilepostError: when the URL names nothing, or a driver is not installed.
+    """
+    import_modules(imports or ())
+    store = store_from_url(database) if "://" in database else _sqlite(database)
+    if must_exist:
+        _check_exists(store)
+    manager = TrackingManager(data_store=store)
+    for path in declare or ():
+        for pattern, trackers in declared_in(path).items():
+            try:
+                manager.declare(pattern, *trackers)
+            except (MilepostError, TypeError) as error:
+                raise BadInput(f"{path}: {error}") from None
+    return manager
+
+
+def import_modules(names: Sequence[str]) -> None:
+    """Import modules by name, from the current directory too.
+
+    Raises:
+        BadInput: when one cannot be imported.
+    """
+    if names and "" not in sys.path:
+        sys.path.insert(0, "")
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # the module is the user's, and so is whatever it raises
+            raise BadInput(f"cannot import {name!r}: {type(error).__name__}: {error}") from None
+
+
+def shown(database: str) -> str:
+    """Return how messages name a database."""
+    return database.removeprefix("sqlite:///")
+
+
+def _sqlite(path: str) -> BaseDataStore:
+    from milepost.data_stores.sqlite import SQLiteDataStore
+
+    return SQLiteDataStore(path)
+
+
+def _check_exists(store: BaseDataStore) -> None:
+    if isinstance(store, MemoryDataStore):
+        return
+    from milepost.data_stores.sqlite import SQLiteDataStore
+
+    if isinstance(store, SQLiteDataStore) and store.path != ":memory:" and not Path(store.path).exists():
+        raise BadInput(f"there is no database {store.path}; --database names another, `milepost track` makes one")
