@@ -21,8 +21,9 @@ from typing import Any, Final
 from milepost._clock import Clock
 from milepost._tasks import Tasks
 from milepost._working import NO_STATE
+from milepost.adoption import Adopter
 from milepost.bus.dispatcher import Dispatcher
-from milepost.errors import BackendUnavailable, CommitConflict, CommitUncertain, MilepostError, UndecodableError
+from milepost.errors import BackendUnavailable, CommitConflict, CommitUncertain, MilepostError
 from milepost.records import (
     Authority,
     Commit,
@@ -30,16 +31,12 @@ from milepost.records import (
     Conflict,
     Duplicate,
     ImmediateAuthority,
-    LoadedRecord,
     NeedDefinitions,
     Outcome,
     Record,
-    Revision,
     StaleEpoch,
 )
 from milepost.replicas import Replicas
-from milepost.trackers.blueprint import Blueprint, blueprint_from_text, known_blueprint
-from milepost.trackers.rows import decode_row, hash_in
 from milepost.trackers.snapshot import TrackerSnapshot
 from milepost.tracking.commands import Command, Expire
 from milepost.tracking.draft import RecordDraft
@@ -112,6 +109,7 @@ class Committer:
         self._bounded = table.limit is not None
         self._followed = self._immediate is not None and self._immediate.followed
         self._book = book
+        self._adopter = Adopter(authority)
         self._dispatcher = dispatcher
         self._tasks = tasks
         self._time = clock.time
@@ -393,7 +391,7 @@ class Committer:
             self._enqueue(key, line, first=True)
             return
         if isinstance(outcome, Conflict):
-            await self._adopt(record, outcome.now)
+            await self._adopter.adopt(record, outcome.now)
         elif isinstance(outcome, Duplicate):
             self._table.drop(key)
         self._lost_race(key, line)
@@ -454,49 +452,8 @@ class Committer:
         for key in keys:
             record = Record(key, 0)
             if key in loaded:
-                await self._adopt(record, loaded[key])
+                await self._adopter.adopt(record, loaded[key])
             self._table.hold(record)
-
-    async def _adopt(self, record: Record, loaded: LoadedRecord) -> None:
-        """Bring a replica to what the authority says."""
-        blueprints = await self._blueprints(loaded.rows.values())
-        if loaded.whole:
-            record.rows = {}
-            record.broken = None
-            record.seen = None
-        for name, row in loaded.rows.items():
-            if not isinstance(row, str):
-                record.rows[name] = row
-                continue
-            try:
-                record.rows[name] = decode_row(record.key, name, row, blueprints.__getitem__)
-            except UndecodableError as error:
-                _log.error("%s", error)
-                record.rows.pop(name, None)
-                record.broken = {**(record.broken or {}), name: error}
-        revision = loaded.state.revision
-        record.incarnation, record.counter = revision or Revision(record.incarnation, 0)
-        record.serial = loaded.state.serial
-        record.deadline = loaded.state.deadline
-        if loaded.seen:
-            record.seen = dict.fromkeys(loaded.seen)
-        record.plan = record.quick = None
-
-    async def _blueprints(self, rows: Iterable[Any]) -> _Blueprints:
-        hashes = {hash for row in rows if isinstance(row, str) and (hash := hash_in(row)) is not None}
-        found = _Blueprints()
-        for hash in hashes:
-            known = known_blueprint(hash)
-            if known is not None:
-                found[hash] = known
-        missing = [hash for hash in hashes if hash not in found]
-        if missing:
-            for hash, text in (await self._authority.definitions(missing)).items():
-                try:
-                    found[hash] = blueprint_from_text(hash, text)
-                except (MilepostError, ValueError) as error:
-                    found[hash] = error
-        return found
 
     # --- quiet --------------------------------------------------------------------------
 
@@ -512,16 +469,6 @@ class Committer:
             if not self._idle.done():
                 self._idle.set_result(None)
             self._idle = None
-
-
-class _Blueprints(dict[str, "Blueprint | Exception"]):
-    """Blueprints by hash; asking for one that could not be made raises why."""
-
-    def __getitem__(self, hash: str) -> Any:
-        found = self.get(hash)
-        if isinstance(found, Exception):
-            raise found
-        return found
 
 
 def _commit_ids() -> Iterator[bytes]:

@@ -5,34 +5,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, cycle, repeat
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, Self, TypeVar, overload
+from typing import Any, Final, NamedTuple, Self
 
 import anyio
-from pydantic import BaseModel, ConfigDict
 
-from milepost._clock import Clock, SystemClock, epoch_seconds
+import milepost.arguments as arguments
+from milepost._clock import Clock, SystemClock
 from milepost._patterns import pattern_to_regex
 from milepost._tasks import Tasks
 from milepost._working import NO_STATE
 from milepost.adapters import Write, arrange, cache_from_url, store_from_url
-from milepost.bus.dispatcher import Dispatcher, ListenerHandle
-from milepost.bus.failed import FailedDelivery
-from milepost.bus.subscriptions import Subscription, codes_of
+from milepost.bus.announcer import Announcer
+from milepost.bus.dispatcher import Dispatcher
 from milepost.committer import Committer, Waiting
 from milepost.data_caches.base import BaseDataCache
 from milepost.data_caches.memory import MemoryDataCache
 from milepost.data_stores.base import BaseDataStore
 from milepost.data_stores.memory import MemoryDataStore
 from milepost.errors import InvalidDefinition, ManagerClosed, MilepostError
-from milepost.events.types import TrackerEvent, code_of
 from milepost.live import LiveObjects
 from milepost.maintenance.expiry import Sweeper
 from milepost.maintenance.flushing import Flusher
-from milepost.queues import Overflow
+from milepost.status import ManagerStatus
 from milepost.trackers.base import BaseTracker
 from milepost.trackers.blueprint import blueprint_of
 from milepost.trackers.policies import ResetPolicy
@@ -46,7 +44,6 @@ from milepost.tracking.commands import (
     ResetTracker,
     TrackDatum,
     UpdateTracker,
-    hash_event_id,
 )
 from milepost.tracking.explain import Explanation
 from milepost.tracking.plan import PlanBook
@@ -58,9 +55,6 @@ _log = logging.getLogger("milepost")
 
 _CALLS_PER_BREATH: Final = 256
 _SWEEP_EVERY: Final = 10.0
-
-E = TypeVar("E", bound=TrackerEvent)
-C = TypeVar("C", bound=Callable[..., Any])
 
 
 class TrackItem(NamedTuple):
@@ -76,36 +70,7 @@ class TrackItem(NamedTuple):
     context: Mapping[str, Any] = NO_STATE
 
 
-class ManagerStatus(BaseModel):
-    """What is going on inside a manager."""
-
-    model_config = ConfigDict(frozen=True)
-
-    started: bool
-    closed: bool
-    write: Write
-    replicas: int
-    """Groups held in memory."""
-    evicted: int
-    """Groups that left memory for want of room."""
-    waiting: int
-    """Commands on their way to the authority."""
-    backlog: int
-    """Groups that a store which follows has not seen as they are."""
-    store_error: str | None
-    """Why the last flush failed; None where it did not."""
-    conflicts: int
-    """Races lost and worked out again."""
-    emitted: int
-    """Deliveries begun: one for each event and each who wanted it."""
-    delivered: int
-    dropped: int
-    failed: int
-    undelivered: int
-    """Deliveries that have not ended."""
-
-
-class TrackingManager:
+class TrackingManager(Announcer):
     """Tracks what happens to groups, and tells when something is reached.
 
     ::
@@ -146,25 +111,16 @@ class TrackingManager:
     ) -> None:
         self.data_cache: BaseDataCache = MemoryDataCache() if data_cache is None else data_cache
         self.data_store: BaseDataStore = MemoryDataStore() if data_store is None else data_store
-        _check_type("data_cache", self.data_cache, BaseDataCache)
-        _check_type("data_store", self.data_store, BaseDataStore)
-        if isinstance(dedup_window, bool) or not isinstance(dedup_window, int) or dedup_window < 1:
-            raise InvalidDefinition(f"dedup_window must be a whole number of at least 1, got {dedup_window!r}")
-        for name, seconds in (
-            ("commit_timeout", commit_timeout),
-            ("flush_interval", flush_interval),
-            ("close_timeout", close_timeout),
-        ):
-            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
-                raise InvalidDefinition(f"{name} must be a number of seconds greater than 0, got {seconds!r}")
+        arguments.check_type("data_cache", self.data_cache, BaseDataCache)
+        arguments.check_type("data_store", self.data_store, BaseDataStore)
         self._clock = SystemClock() if clock is None else clock
-        self._window = dedup_window
-        self._close_timeout = close_timeout
+        self._window = arguments.whole("dedup_window", dedup_window)
+        self._close_timeout = arguments.seconds("close_timeout", close_timeout)
         self._authority, self._table, arranged = arrange(self.data_cache, self.data_store, write)
         self.write: Write = arranged
         self._tasks = Tasks()
         self._book = PlanBook()
-        self._dispatcher = Dispatcher(self._tasks, on_wants_changed=self._forget_plans)
+        super().__init__(Dispatcher(self._tasks, on_wants_changed=self._forget_plans))
         self._committer = Committer(
             self._authority,
             self._table,
@@ -172,17 +128,18 @@ class TrackingManager:
             self._dispatcher,
             self._tasks,
             self._clock,
-            window=dedup_window,
-            timeout=commit_timeout,
+            window=self._window,
+            timeout=arguments.seconds("commit_timeout", commit_timeout),
         )
         self._live = LiveObjects(self._find)
         self._committer.on_gone = self._live.gone
         self._table.on_evicted = lambda record: self._live.evicted(record.key, record.rows.values())
         self._sweeper = Sweeper(self._authority, self._committer.run, self._clock, _SWEEP_EVERY)
         self._committer.on_deadline = self._sweeper.note
+        interval = arguments.seconds("flush_interval", flush_interval)
         self._flusher: Flusher | None = None
         if self.write == "behind" and isinstance(self.data_cache, MemoryDataCache):
-            self._flusher = Flusher(self.data_cache, self.data_store, self._clock, flush_interval)
+            self._flusher = Flusher(self.data_cache, self.data_store, self._clock, interval)
         self._started = False
         self._closed = False
         self._starting = asyncio.Lock()
@@ -275,14 +232,7 @@ class TrackingManager:
                     await adapter.aclose()
 
     async def _ready(self, group_id: str) -> None:
-        if not isinstance(group_id, str):
-            raise TypeError(f"group_id must be a string, got {group_id!r}")
-        if not group_id:
-            raise ValueError("group_id must not be empty")
-        try:
-            group_id.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"group_id must be valid Unicode text, got {group_id!r}") from None
+        arguments.group(group_id)
         if not self._started or self._closed:
             await self.start()
 
@@ -311,7 +261,7 @@ class TrackingManager:
         """
         if not isinstance(groups, str):
             raise TypeError(f"groups must be a pattern, got {groups!r}")
-        blueprints = tuple(blueprint_of(_tracker(tracker)) for tracker in trackers)
+        blueprints = tuple(blueprint_of(arguments.tracker_object(tracker)) for tracker in trackers)
         names = [blueprint.name for blueprint in blueprints]
         for name in names:
             if names.count(name) > 1:
@@ -367,7 +317,7 @@ class TrackingManager:
     ) -> list[TrackerSnapshot]:
         """Add trackers to a group, all or none. Otherwise like :meth:`add_tracker`."""
         await self._ready(group_id)
-        objects = [_tracker(tracker) for tracker in trackers]
+        objects = [arguments.tracker_object(tracker) for tracker in trackers]
         if if_exists not in ("error", "keep", "replace"):
             raise ValueError(f'if_exists must be "error", "keep" or "replace", got {if_exists!r}')
         blueprints = [blueprint_of(tracker) for tracker in objects]
@@ -377,26 +327,11 @@ class TrackingManager:
                 raise InvalidDefinition(
                     f"the tracker {blueprint.name!r} has group_id={meant_for!r} and cannot be added to {group_id!r}"
                 )
-        command = AddTrackers(blueprints, self._expiry(expire, expire_at), if_exists)
+        command = AddTrackers(blueprints, arguments.expiry(expire, expire_at, self._clock.time()), if_exists)
         added: list[TrackerSnapshot] = await self._committer.run(group_id, command)
         for tracker, row in zip(objects, added, strict=True):
             self._live.bind(group_id, tracker, row)
         return added
-
-    def _expiry(self, expire: float | None, expire_at: float | datetime | None) -> float | None:
-        now = self._clock.time()
-        if expire_at is not None:
-            moment = epoch_seconds(expire_at, "expire_at")
-            if moment <= now:
-                raise ValueError(f"expire_at must lie in the future, got {expire_at!r}")
-            return moment
-        if expire is None:
-            return None
-        if isinstance(expire, bool) or not isinstance(expire, int | float):
-            raise TypeError(f"expire must be a number of seconds, got {expire!r}")
-        if not 0 < expire < 1e11:
-            raise ValueError(f"expire must be a number of seconds greater than 0, got {expire!r}")
-        return now + expire
 
     async def get_trackers(self, group_id: str, name: str | Sequence[str] | None = None) -> list[TrackerSnapshot]:
         """Return a group's trackers in the order of adding, declared ones first.
@@ -410,7 +345,7 @@ class TrackingManager:
             BackendUnavailable: when the cache or the store does not answer.
         """
         await self._ready(group_id)
-        found: list[TrackerSnapshot] = await self._committer.run(group_id, ReadTrackers(_names(name)))
+        found: list[TrackerSnapshot] = await self._committer.run(group_id, ReadTrackers(arguments.names(name)))
         return found
 
     async def get_tracker(self, group_id: str, name: str) -> TrackerSnapshot | None:
@@ -449,7 +384,7 @@ class TrackingManager:
             BackendUnavailable: when the cache or the store does not answer.
         """
         await self._ready(group_id)
-        blueprint = blueprint_of(_tracker(tracker))
+        blueprint = blueprint_of(arguments.tracker_object(tracker))
         row: TrackerSnapshot = await self._committer.run(group_id, UpdateTracker(blueprint))
         self._live.bind(group_id, tracker, row)
         return row
@@ -477,12 +412,8 @@ class TrackingManager:
         await self._ready(group_id)
         if not isinstance(name, str):
             raise TypeError(f"name must be a string, got {name!r}")
-        policy = None
-        if reset_policy is not None:
-            if isinstance(reset_policy, bool) or reset_policy not in range(ResetPolicy.ALL + 1):
-                raise ValueError(f"reset_policy must be a ResetPolicy or None, got {reset_policy!r}")
-            policy = ResetPolicy(reset_policy)
-        now = _moment(context.get("now"), context.get("now_ts"))
+        policy = arguments.policy(reset_policy)
+        now = arguments.moment(context.get("now"), context.get("now_ts"))
         found: bool = await self._committer.run(group_id, ResetTracker(name, policy, context, now))
         return found
 
@@ -500,7 +431,7 @@ class TrackingManager:
             BackendUnavailable: when the cache or the store does not answer.
         """
         await self._ready(group_id)
-        removed: bool = await self._committer.run(group_id, RemoveTrackers(_names(name)))
+        removed: bool = await self._committer.run(group_id, RemoveTrackers(arguments.names(name)))
         return removed
 
     async def flush(self, confirm: bool = False) -> bool:
@@ -575,10 +506,10 @@ class TrackingManager:
 
     def _track_command(self, data: Any, event_id: Any, now: Any, now_ts: Any, context: Mapping[str, Any]) -> TrackDatum:
         return TrackDatum(
-            _datum(data),
-            _moment(now, now_ts),
+            arguments.datum(data),
+            arguments.moment(now, now_ts),
             context,
-            _event_id(event_id),
+            arguments.event_id_hash(event_id),
             self._dispatcher.wants_progressed,
         )
 
@@ -663,120 +594,11 @@ class TrackingManager:
             BackendUnavailable: when the cache or the store does not answer.
         """
         await self._ready(group_id)
-        command = ExplainDatum(_datum(data), _moment(now, now_ts), context)
+        command = ExplainDatum(arguments.datum(data), arguments.moment(now, now_ts), context)
         explanation: Explanation = await self._committer.run(group_id, command)
         return explanation
 
-    # --- who hears of it --------------------------------------------------------------------
-
-    @overload
-    def add_listener(
-        self, code: type[E], callback: Callable[[E], Any], *, background: bool = False
-    ) -> ListenerHandle: ...
-
-    @overload
-    def add_listener(
-        self, code: str, callback: Callable[[Any], Any], *, background: bool = False
-    ) -> ListenerHandle: ...
-
-    def add_listener(
-        self, code: str | type[TrackerEvent], callback: Callable[[Any], Any], *, background: bool = False
-    ) -> ListenerHandle:
-        """Call ``callback`` for every event of a kind, after its commit.
-
-        Args:
-            code: a code such as ``EVENT_TRACKER_LIMITED``, or an event class.
-            callback: plain or async, takes the event. One that raises harms nobody; it is logged,
-                counted and kept in ``failed_deliveries``.
-            background: do not let ``track`` wait for it; it gets a bounded queue of its own.
-
-        Returns:
-            A handle with ``remove()``.
-
-        Raises:
-            UnknownEventError: for a code that does not exist.
-            TypeError: when the callback cannot be called.
-        """
-        return self._dispatcher.add_listener(code_of(code), callback, background=background)
-
-    @overload
-    def on_event(
-        self, code: type[E], *, background: bool = False
-    ) -> Callable[[Callable[[E], Any]], Callable[[E], Any]]: ...
-
-    @overload
-    def on_event(self, code: str, *, background: bool = False) -> Callable[[C], C]: ...
-
-    def on_event(self, code: str | type[TrackerEvent], *, background: bool = False) -> Any:
-        """Decorate a listener; otherwise like :meth:`add_listener`."""
-        known = code_of(code)
-
-        def register(callback: Any) -> Any:
-            self._dispatcher.add_listener(known, callback, background=background)
-            return callback
-
-        return register
-
-    @overload
-    def subscribe(
-        self,
-        first: type[E],
-        /,
-        *wanted: type[E],
-        group: str = "*",
-        size: int = 1000,
-        overflow: Overflow | Literal["drop_oldest", "drop_newest", "block", "error"] = Overflow.DROP_OLDEST,
-    ) -> Subscription[E]: ...
-
-    @overload
-    def subscribe(
-        self,
-        *wanted: str | type[TrackerEvent],
-        group: str = "*",
-        size: int = 1000,
-        overflow: Overflow | Literal["drop_oldest", "drop_newest", "block", "error"] = Overflow.DROP_OLDEST,
-    ) -> Subscription[TrackerEvent]: ...
-
-    def subscribe(
-        self,
-        *wanted: str | type[TrackerEvent],
-        group: str = "*",
-        size: int = 1000,
-        overflow: Overflow | str = Overflow.DROP_OLDEST,
-    ) -> Subscription[Any]:
-        """Return a bounded queue of events, an async context manager and iterator.
-
-        Args:
-            *wanted: patterns of codes (``"tracker.*"``), codes or event classes; none for all.
-            group: a pattern of group ids.
-            size: how many events it holds.
-            overflow: what happens to an event for which there is no room.
-
-        Raises:
-            UnknownEventError: for a pattern or code that no event can match.
-            InvalidDefinition: when the size or the policy is none.
-        """
-        return Subscription(
-            codes_of(wanted), group, self._dispatcher.subscribe, self._dispatcher.unsubscribe, size, overflow
-        )
-
-    def add_queue(self, code: str | type[TrackerEvent], queue: asyncio.Queue[Any]) -> ListenerHandle:
-        """Feed events of a kind to an ``asyncio.Queue``; where it is full they are dropped and counted.
-
-        Args:
-            code: a code or an event class.
-            queue: the queue.
-
-        Raises:
-            UnknownEventError: for a code that does not exist.
-            TypeError: when the queue is none.
-        """
-        return self._dispatcher.add_queue(code_of(code), queue)
-
-    @property
-    def failed_deliveries(self) -> list[FailedDelivery]:
-        """The last deliveries that failed, up to a thousand, the oldest first."""
-        return list(self._dispatcher.failures)
+    # --- what goes on inside ------------------------------------------------------------
 
     def status(self) -> ManagerStatus:
         """Return what is going on inside."""
@@ -813,53 +635,3 @@ class TrackingManager:
             await self._dispatcher.settle()
             if not self._committer.waiting:
                 return
-
-
-def _check_type(name: str, value: Any, wanted: type) -> None:
-    if not isinstance(value, wanted):
-        raise InvalidDefinition(f"{name} must be a {wanted.__name__}, got {value!r}")
-
-
-def _tracker(tracker: Any) -> BaseTracker:
-    if not isinstance(tracker, BaseTracker):
-        raise TypeError(f"a tracker must be an instance of BaseTracker, got {tracker!r}")
-    return tracker
-
-
-def _names(name: str | Sequence[str] | None) -> list[str] | None:
-    if name is None:
-        return None
-    names = [name] if isinstance(name, str) else list(name)
-    for item in names:
-        if not isinstance(item, str):
-            raise TypeError(f"name must be a string or a list of strings, got {item!r}")
-    return names
-
-
-def _datum(data: Any) -> dict[str, Any]:
-    if data.__class__ is dict:
-        return data
-    if not isinstance(data, Mapping):
-        raise TypeError(f"data must be a mapping, got {type(data).__name__}")
-    try:
-        return dict(data)
-    except Exception as error:
-        raise TypeError(f"data could not be read: {type(error).__name__}: {error}") from error
-
-
-def _moment(now: float | datetime | None, now_ts: float | None) -> float | None:
-    if now is not None and now_ts is not None:
-        raise TypeError("give now or now_ts, not both")
-    if now is not None:
-        return epoch_seconds(now, "now")
-    return None if now_ts is None else epoch_seconds(now_ts, "now_ts")
-
-
-def _event_id(event_id: Any) -> bytes | None:
-    if event_id is None:
-        return None
-    if not isinstance(event_id, str):
-        raise TypeError(f"event_id must be a string, got {event_id!r}")
-    if not event_id:
-        raise ValueError("event_id must not be empty")
-    return hash_event_id(event_id)

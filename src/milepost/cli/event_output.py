@@ -37,6 +37,7 @@ class EventOutput:
             console=screen,
             transient=True,
             expand=True,
+            redirect_stdout=False,
             disable=quiet or not screen.is_terminal or sys.stderr is None or not sys.stderr.isatty(),
         )
         self._task = self._bar.add_task("tracking", total=size, lines=0, events=0)

@@ -15,6 +15,7 @@ from milepost.cli.line_format import BadLine, LineFormat
 from milepost.cli.line_source import LineSource, opened
 from milepost.cli.options import DEFAULT_DATABASE, Database, Declare, Import, unicode_text
 from milepost.cli.printing import counted, note, printable
+from milepost.errors import UndecodableError
 from milepost.manager import TrackingManager, TrackItem
 from milepost.tracking.result import TrackResult
 
@@ -149,13 +150,14 @@ class _Tracking:
         failed: tuple[int, Exception] | None = None
         for number, result in zip(numbers, results, strict=True):
             if result.error is not None:
-                failed = failed or (number, result.error)
-                if self._skip_bad:
+                if self._skip_bad and isinstance(result.error, UndecodableError | ValueError):
                     self._skip(f"line {number}: {result.error}")
+                else:
+                    failed = failed or (number, result.error)
             else:
                 self._count(number, result)
         self._output.write(event for result in results for event in result.events)
-        if failed is not None and not self._skip_bad:
+        if failed is not None:
             raise BadInput(f"line {failed[0]}: {failed[1]}; {self._so_far()}, some after it may be applied too")
 
     def _count(self, number: int, result: TrackResult) -> None:

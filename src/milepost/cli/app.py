@@ -1,0 +1,91 @@
+"""The commands put together, and the help that ``milepost --help`` gives."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Annotated, Any, Final
+
+import typer
+from rich.markup import escape
+
+from milepost.cli import changing, explain, groups, show, track
+from milepost.cli.demo import command as demo
+from milepost.cli.failing import OneLineErrors
+
+__all__ = ["app", "run"]
+
+_EXAMPLES: Final = (
+    "milepost demo",
+    "milepost track purchases.jsonl --declare goals.json",
+    "milepost show customer:0001 --database milepost-demo.db",
+)
+
+_TRY: Final = "Try"
+_LOOK: Final = "Look"
+_CHANGE: Final = "Change"
+
+
+def _epilog(examples: Sequence[str]) -> str:
+    return "\n\n".join(["[dim]Examples:[/dim]", *(f"[cyan]{escape(line)}[/cyan]" for line in examples)])
+
+
+app = typer.Typer(
+    name="milepost",
+    cls=OneLineErrors,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_epilog(_EXAMPLES),
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"milepost {version('milepost')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def milepost(
+    context: typer.Context,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Exact progress towards milestones, and events when they are reached.
+
+    Every command works on a database: a SQLite file, milepost.db in the current directory unless
+    --database or MILEPOST_DATABASE names another. Several programs may use one at the same time.
+
+    What cannot be done is said in one line on stderr, with exit status 2.
+    """
+    if context.invoked_subcommand is None:
+        text = context.get_help()
+        if text:
+            print(text)
+
+
+def _add(command: Callable[..., Any], panel: str, examples: Sequence[str]) -> None:
+    app.command(rich_help_panel=panel, epilog=_epilog(examples))(command)
+
+
+_add(demo.demo, _TRY, demo.EXAMPLES)
+_add(track.track, _TRY, track.EXAMPLES)
+_add(show.show, _LOOK, show.EXAMPLES)
+_add(groups.groups, _LOOK, groups.EXAMPLES)
+_add(explain.explain, _LOOK, explain.EXAMPLES)
+_add(changing.add, _CHANGE, changing.ADD_EXAMPLES)
+_add(changing.reset, _CHANGE, changing.RESET_EXAMPLES)
+_add(changing.remove, _CHANGE, changing.REMOVE_EXAMPLES)
+
+
+def run() -> None:
+    """Run the command that the program's arguments name, and exit with its status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a narrow encoding is no reason to fail
+    app(prog_name="milepost")
