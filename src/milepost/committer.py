@@ -14,7 +14,8 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from milepost._tasks import Tasks
 from milepost._working import NO_STATE
 from milepost.adoption import Adopter
 from milepost.bus.dispatcher import Dispatcher
-from milepost.errors import BackendUnavailable, CommitConflict, CommitUncertain, MilepostError
+from milepost.errors import BackendUnavailable, CommitConflict, CommitUncertain, ManagerClosed, MilepostError
 from milepost.records import (
     Authority,
     Commit,
@@ -44,7 +45,7 @@ from milepost.tracking.plan import PlanBook
 from milepost.tracking.result import TrackResult
 from milepost.tracking.step import track
 
-__all__ = ["Committer", "Waiting"]
+__all__ = ["Committer", "Delivery", "Waiting", "delivered"]
 
 _log = logging.getLogger("milepost")
 
@@ -53,12 +54,22 @@ _RESENDS: Final = 3
 _BACKOFF_AFTER: Final = 3
 
 
+Delivery = asyncio.Future[None] | None
+"""What to wait for until a commit's events are delivered; None where they are."""
+
+
+async def delivered(delivery: Delivery) -> None:
+    """Wait for a delivery. Others may wait for the same one, so a cancelled caller must not cancel it."""
+    if delivery is not None:
+        await asyncio.shield(delivery)
+
+
 class Waiting:
     """A command, and who waits for what comes of it."""
 
     __slots__ = ("attempts", "command", "deadline", "error", "future", "value")
 
-    def __init__(self, command: Command, future: asyncio.Future[Awaitable[None] | None], deadline: float) -> None:
+    def __init__(self, command: Command, future: asyncio.Future[Delivery], deadline: float) -> None:
         self.command = command
         self.future = future
         self.deadline = deadline
@@ -66,7 +77,7 @@ class Waiting:
         self.value: Any = None
         self.error: Exception | None = None
 
-    def settle(self, delivery: Awaitable[None] | None) -> None:
+    def settle(self, delivery: Delivery) -> None:
         if not self.future.done():
             self.future.set_result(delivery)
 
@@ -120,6 +131,7 @@ class Committer:
         self._pending: dict[str, list[Waiting]] = {}
         self._in_flight: set[str] = set()
         self._delayed = 0
+        self._closed = False
         self._rounds = 0
         self._idle: asyncio.Future[None] | None = None
         self._commit_ids = _commit_ids()
@@ -169,7 +181,7 @@ class Committer:
             self._records.move_to_end(key)
         return result
 
-    def run_now(self, key: str, command: Command) -> tuple[Any, Awaitable[None] | None] | None:
+    def run_now(self, key: str, command: Command) -> tuple[Any, Delivery] | None:
         """Carry a command out on the spot; None where a store must be asked first."""
         immediate = self._immediate
         if immediate is None or key in self._pending:
@@ -177,9 +189,7 @@ class Committer:
         record = immediate.peek(key)
         return None if record is None else self._run_on(immediate, record, command)
 
-    def _run_on(
-        self, immediate: ImmediateAuthority, record: Record, command: Command
-    ) -> tuple[Any, Awaitable[None] | None]:
+    def _run_on(self, immediate: ImmediateAuthority, record: Record, command: Command) -> tuple[Any, Delivery]:
         draft = self._draft(record)
         try:
             value = command.apply(draft)
@@ -201,7 +211,7 @@ class Committer:
         self._last_incarnation = max(self._last_incarnation + 1, record.incarnation + 1, int(now * 1_000_000))
         return self._last_incarnation
 
-    def _commit_now(self, immediate: ImmediateAuthority, record: Record, draft: RecordDraft) -> Awaitable[None] | None:
+    def _commit_now(self, immediate: ImmediateAuthority, record: Record, draft: RecordDraft) -> Delivery:
         if immediate.epoch_now != self._epoch:
             self._epoch = immediate.epoch_now
         commit = draft.finish(self._epoch, b"")
@@ -234,7 +244,7 @@ class Committer:
                 raise waiting.error
             value = waiting.value
         if delivery is not None:
-            await delivery
+            await delivered(delivery)
         return value
 
     def submit(self, key: str, command: Command) -> Waiting:
@@ -268,10 +278,12 @@ class Committer:
                 try:
                     await self._round(batch)
                 except Exception as error:
-                    for waiting in (item for line in batch.values() for item in line):
-                        waiting.fail(error)
+                    _fail_all(batch.values(), error)
                     if not isinstance(error, MilepostError):
                         _log.exception("a round of commits failed")
+                except asyncio.CancelledError:
+                    _fail_all(batch.values(), CommitUncertain("the manager was closed while the commit was in flight"))
+                    raise
                 finally:
                     self._in_flight.difference_update(keys)
                     self._table.busy.difference_update(keys)
@@ -319,8 +331,7 @@ class Committer:
                 await self._conclude(key, draft, commit, outcome, batch[key])
             except Exception as error:
                 self._table.drop(key)
-                for waiting in batch[key]:
-                    waiting.fail(error)
+                _fail_all([batch[key]], error)
                 if not isinstance(error, MilepostError):
                     _log.exception("a commit of group %r failed", key)
 
@@ -418,7 +429,10 @@ class Committer:
 
         def back_in_line() -> None:
             self._delayed -= 1
-            self._enqueue(key, again, first=True)
+            if self._closed:
+                _fail_all([again], ManagerClosed())
+            else:
+                self._enqueue(key, again, first=True)
 
         loop.call_later(pause, back_in_line)
 
@@ -429,7 +443,7 @@ class Committer:
         plan: Any,
         gone: list[TrackerSnapshot],
         draft: RecordDraft,
-    ) -> Awaitable[None] | None:
+    ) -> Delivery:
         """Do what follows a commit: keep the plan, tell live objects, publish."""
         if commit.reshapes:
             self._book.reshaped(record, plan, commit.puts, commit.drops)
@@ -455,6 +469,13 @@ class Committer:
                 await self._adopter.adopt(record, loaded[key])
             self._table.hold(record)
 
+    def close(self) -> None:
+        """Take no more; who still waits is told that the manager was closed."""
+        self._closed = True
+        _fail_all(self._pending.values(), ManagerClosed())
+        self._pending.clear()
+        self._records = OrderedDict()
+
     # --- quiet --------------------------------------------------------------------------
 
     async def settle(self) -> None:
@@ -469,6 +490,12 @@ class Committer:
             if not self._idle.done():
                 self._idle.set_result(None)
             self._idle = None
+
+
+def _fail_all(lines: Iterable[Iterable[Waiting]], error: Exception) -> None:
+    for line in lines:
+        for waiting in line:
+            waiting.fail(error)
 
 
 def _commit_ids() -> Iterator[bytes]:

@@ -21,7 +21,7 @@ from milepost._working import NO_STATE
 from milepost.adapters import Write, arrange, cache_from_url, store_from_url
 from milepost.bus.announcer import Announcer
 from milepost.bus.dispatcher import Dispatcher
-from milepost.committer import Committer, Waiting
+from milepost.committer import Committer, Waiting, delivered
 from milepost.data_caches.base import BaseDataCache
 from milepost.data_caches.memory import MemoryDataCache
 from milepost.data_stores.base import BaseDataStore
@@ -227,6 +227,7 @@ class TrackingManager(Announcer):
             finally:
                 self._dispatcher.close()
                 await self._tasks.aclose()
+                self._committer.close()
                 self._dispatcher.give_up()
                 for adapter in (self.data_cache, self.data_store):
                     await adapter.aclose()
@@ -544,8 +545,7 @@ class TrackingManager(Announcer):
             if begun.error is not None:
                 results.append(TrackResult.refused(error=begun.error))
                 continue
-            if delivery is not None:
-                await delivery
+            await delivered(delivery)
             results.append(begun.value)
         return results
 
@@ -566,8 +566,7 @@ class TrackingManager(Announcer):
             return self._committer.submit(whole.group_id, command)
         result: TrackResult = done[0]
         delivery = done[1]
-        if delivery is not None:
-            await delivery
+        await delivered(delivery)
         return result
 
     async def explain(

@@ -183,7 +183,7 @@ class Dispatcher:
 
     # --- telling them ------------------------------------------------------------------
 
-    def publish(self, key: str, events: Sequence[TrackerEvent]) -> Awaitable[None] | None:
+    def publish(self, key: str, events: Sequence[TrackerEvent]) -> asyncio.Future[None] | None:
         """Deliver a commit's events.
 
         Args:
@@ -191,8 +191,8 @@ class Dispatcher:
             events: what happened, in order.
 
         Returns:
-            What to await until they are delivered; None if they are, or if the caller is
-            itself a listener, which must not wait for the deliveries behind its own.
+            What to await, shielded, until they are delivered; None if they are, or if the
+            caller is itself a listener, which must not wait for the deliveries behind its own.
         """
         parcel = _Parcel([(event, target) for event in events for target in self._targets(key, event)])
         if not parcel.stops:
@@ -211,7 +211,7 @@ class Dispatcher:
             line.append(parcel)
         if _inside_listener.get():
             return None
-        return asyncio.shield(parcel.future())
+        return parcel.future()
 
     def _targets(self, key: str, event: TrackerEvent) -> list[Listener | Subscription[Any]]:
         code = event.type

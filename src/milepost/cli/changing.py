@@ -138,17 +138,16 @@ def remove(
     --declare; otherwise it begins anew with the next datum.
     """
     manager = manager_on(database, declare=declare, imports=imports, must_exist=True)
-    removed = run_async(_remove(manager, group, tracker))
-    if not removed:
+    if not run_async(_remove(manager, group, tracker)):
         what = f"there is no group {group!r}" if tracker is None else f"group {group!r} has no tracker named {tracker!r}"
         raise BadInput(f"{what} in {shown(database)}")
-    console().print(f"removed {_names(removed)} from {printable(group)}")
+    what = "all trackers" if tracker is None else printable(tracker)
+    console().print(f"removed {what} from {printable(group)}")
 
 
-async def _remove(manager: TrackingManager, group: str, tracker: str | None) -> list[TrackerSnapshot]:
+async def _remove(manager: TrackingManager, group: str, tracker: str | None) -> bool:
     async with manager:
-        there = await manager.get_trackers(group, tracker)
-        return there if await manager.remove_tracker(group, tracker) else []
+        return await manager.remove_tracker(group, tracker)
 
 
 def _names(rows: list[TrackerSnapshot]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from milepost.backends.memory import MemoryRecords
@@ -50,7 +50,6 @@ class MemoryDataCache(MemoryRecords, BaseDataCache):
         self.max_groups = max_groups
         self._store: BaseDataStore | None = None
         self._unsaved: dict[str, _Unsaved] = {}
-        self.wants_flush: bool = False
 
     async def is_cached(self, group_id: str, name: str | None = None) -> bool:
         record = self.table.records.get(group_id)
@@ -73,6 +72,29 @@ class MemoryDataCache(MemoryRecords, BaseDataCache):
     def backlog(self) -> int:
         """How many records the store has not seen as they are."""
         return len(self._unsaved)
+
+    async def due(self, now: float, limit: int = 1000) -> list[str]:
+        found = await super().due(now, limit)
+        if self._store is not None and len(found) < limit:  # groups that are not in memory expire too
+            found += [key for key in await self._store.due(now, limit) if not self._knows(key)]
+        return found[:limit]
+
+    async def keys(self, pattern: str = "*") -> AsyncIterator[str]:
+        held = {key async for key in super().keys(pattern)}
+        for key in held:
+            yield key
+        if self._store is not None:
+            async for key in self._store.keys(pattern):
+                if key not in held and not self._knows(key):
+                    yield key
+
+    async def flush(self) -> int:
+        self._unsaved.clear()
+        return await super().flush()
+
+    def _knows(self, key: str) -> bool:
+        """Whether the cache knows better than the store what a record is."""
+        return key in self.table.records or key in self._unsaved
 
     def peek(self, key: str) -> Record | None:
         record = self.table.get(key)
@@ -131,14 +153,15 @@ class MemoryDataCache(MemoryRecords, BaseDataCache):
         for key in list(self._unsaved)[:limit]:
             unsaved = self._unsaved[key]
             record = unsaved.record
-            puts = {name: record.rows[name] for name in unsaved.puts if name in record.rows}
+            rows = record.rows
+            puts = dict(rows) if unsaved.whole else {name: rows[name] for name in unsaved.puts if name in rows}
             changes.append(
                 RecordChange(
                     key=key,
                     revision=unsaved.revision,
                     serial=record.serial,
                     deadline=record.deadline,
-                    puts=dict(record.rows) if unsaved.whole else puts,
+                    puts=puts,
                     drops=tuple(unsaved.drops),
                     whole=unsaved.whole,
                     removed=unsaved.removed,

@@ -57,9 +57,16 @@ class Sweeper:
 
     async def sweep(self) -> float:
         """Expire what is due; return after how many seconds to look again."""
-        while due := await self._authority.due(now := self._clock.time()):
+        tried: set[str] = set()
+        while True:
+            now = self._clock.time()
+            due = [key for key in await self._authority.due(now) if key not in tried]
+            if not due:
+                break
+            tried.update(due)
             await asyncio.gather(*(self._run_command(key, Expire(now)) for key in due))
         self._next = await self._authority.next_deadline()
-        if self._next is None:
+        now = self._clock.time()
+        if self._next is None or self._next <= now:  # what is still due cannot be expired now: a row is unreadable
             return self._poll
-        return min(self._poll, max(0.0, self._next - self._clock.time()))
+        return min(self._poll, self._next - now)

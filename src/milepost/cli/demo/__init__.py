@@ -1,0 +1,1 @@
+"""``milepost demo``: real purchases, tracked before your eyes."""
