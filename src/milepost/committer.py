@@ -162,7 +162,7 @@ class Committer:
         """
         record = self._records.get(key)
         if record is None:
-            return None
+            return self._begin_now(key, data)
         plan = record.quick
         if plan is None or plan.book is not self._book:
             return None
@@ -179,6 +179,26 @@ class Committer:
                 self._immediate.moved(record, moved)  # type: ignore[union-attr]  # what is followed is immediate
         if self._bounded:
             self._records.move_to_end(key)
+        return result
+
+    def _begin_now(self, key: str, data: Mapping[str, Any]) -> TrackResult | None:
+        """Apply a datum to a group that has nothing yet but what was declared for it."""
+        immediate = self._immediate
+        if immediate is None or self._book.is_empty or not self._epoch or self._dispatcher.wants_progressed:
+            return None
+        if key.__class__ is not str or not key or not key.isascii():
+            return None  # let it be looked at
+        record = immediate.peek(key)
+        if record is None or record.counter:
+            return None
+        plan = self._book.plan_for(key, record.rows)
+        result = track(plan, record.rows, record, data, self._time(), NO_STATE)
+        moved = result[1]
+        if result.drafts or not moved:
+            return None
+        rows = {row.blueprint.name: row for row in moved}
+        immediate.begin(record, rows, {row.blueprint.hash: row.blueprint.text for row in moved})
+        record.plan = record.quick = plan
         return result
 
     def run_now(self, key: str, command: Command) -> tuple[Any, Delivery] | None:
@@ -472,6 +492,7 @@ class Committer:
     def close(self) -> None:
         """Take no more; who still waits is told that the manager was closed."""
         self._closed = True
+        self._epoch = 0
         _fail_all(self._pending.values(), ManagerClosed())
         self._pending.clear()
         self._records = OrderedDict()

@@ -337,6 +337,10 @@ class ImmediateAuthority(Authority):
     def epoch_now(self) -> int:
         """The present epoch."""
 
+    @abstractmethod
+    def begin(self, record: Record, rows: Mapping[str, Row], definitions: Mapping[str, str]) -> None:
+        """Apply a commit that fills an empty record from :meth:`peek` with just these rows."""
+
     followed: bool = False
     """Whether a store follows, which must be told what changed."""
 

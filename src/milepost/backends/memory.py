@@ -22,6 +22,7 @@ from milepost.records import (
     Outcome,
     Record,
     RecordState,
+    Row,
     StaleEpoch,
 )
 from milepost.replicas import Replicas
@@ -67,6 +68,15 @@ class MemoryRecords(ImmediateAuthority):
     def peek(self, key: str) -> Record | None:
         record = self.table.get(key)
         return Record(key, self.new_incarnation()) if record is None else record
+
+    def begin(self, record: Record, rows: Mapping[str, Row], definitions: Mapping[str, str]) -> None:
+        record.rows.update(rows)
+        record.counter = 1
+        record.serial = len(rows)
+        self.keep_definitions(definitions)
+        self.table.hold(record)
+        if self.followed:
+            self.moved(record, tuple(rows.values()))
 
     def commit_now(self, commit: Commit, onto: Record | None = None) -> Outcome:
         if commit.epoch != self._epoch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import sys
 from collections.abc import Callable, Sequence
@@ -49,7 +50,16 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
+def _help(command: Callable[..., Any]) -> str:
+    """Return a docstring as help: paragraphs as wide as the terminal, indented ones as they are."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    return "\n\n".join(text if text.startswith(" ") else " ".join(text.split()) for text in paragraphs)
+
+
+def _add(command: Callable[..., Any], panel: str, examples: Sequence[str]) -> None:
+    app.command(help=_help(command), rich_help_panel=panel, epilog=_epilog(examples))(command)
+
+
 def milepost(
     context: typer.Context,
     show_version: Annotated[
@@ -69,10 +79,7 @@ def milepost(
             print(text)
 
 
-def _add(command: Callable[..., Any], panel: str, examples: Sequence[str]) -> None:
-    app.command(rich_help_panel=panel, epilog=_epilog(examples))(command)
-
-
+app.callback(invoke_without_command=True, help=_help(milepost))(milepost)
 _add(demo.demo, _TRY, demo.EXAMPLES)
 _add(track.track, _TRY, track.EXAMPLES)
 _add(show.show, _LOOK, show.EXAMPLES)

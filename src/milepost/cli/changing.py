@@ -51,14 +51,22 @@ Definitions = Annotated[
 ]
 IfThere = Annotated[Existing, typer.Option("--if-exists", help="What to do about a tracker of the same name.")]
 Expire = Annotated[
-    float | None, typer.Option("--expire", metavar="SECONDS", help="After how many seconds they expire.")
+    float | None,
+    typer.Option(
+        "--expire", metavar="SECONDS", help="After how many seconds they expire.", show_default=False
+    ),
 ]
 Tracker = Annotated[
     str, typer.Argument(metavar="TRACKER", help="The tracker's name.", callback=unicode_text, show_default=False)
 ]
 OneTracker = Annotated[
     str | None,
-    typer.Argument(metavar="[TRACKER]", help="Its name; without one, all of the group's.", callback=unicode_text),
+    typer.Argument(
+        metavar="TRACKER",
+        help="Its name; without one, all that the group has.",
+        callback=unicode_text,
+        show_default=False,
+    ),
 ]
 WhatToReset = Annotated[
     Policy | None,
@@ -76,9 +84,13 @@ def add(
 ) -> None:
     """Add trackers to a group, all or none, from a JSON file.
 
-    A definition is {"kind": "CountTracker", "name": "logins", "target": [10, 50], "conditions":
-    [{"kind": "KeyValueEQ", "key": "action", "value": "login"}]}; `tracker.to_definition()` writes
-    one. With an AccumulationTracker, "key" says where the amount is.
+    The file holds a definition, or a list of them; `tracker.to_definition()` writes one:
+
+        {"kind": "CountTracker", "name": "logins", "target": [10, 50],
+         "conditions": [{"kind": "KeyValueEQ", "key": "action", "value": "login"}]}
+
+        {"kind": "AccumulationTracker", "name": "spend", "target": 1000,
+         "key": "order.total", "exact": true}
     """
     if expire is not None and not 0 < expire < 1e11:
         raise typer.BadParameter("--expire must be a number of seconds greater than 0")

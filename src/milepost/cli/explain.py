@@ -32,7 +32,7 @@ _STYLES: Final = {
     WouldBe.ALREADY_COMPLETED: "green",
 }
 
-Datum = Annotated[str, typer.Argument(metavar="JSON", help="What might happen, a JSON object.")]
+Datum = Annotated[str, typer.Argument(metavar="JSON", help="What might happen, a JSON object.", show_default=False)]
 
 
 def explain(
@@ -54,8 +54,10 @@ def explain(
         raise BadInput(f"group {group!r} has no trackers in {shown(database)}; --declare names a file with some")
     if as_json:
         print(explanation.model_dump_json())
-    else:
-        console().print(_table(explanation))
+        return
+    screen = console()
+    screen.print(printable(group), style="bold", soft_wrap=True)
+    screen.print(_table(explanation))
 
 
 async def _explained(group: str, data: dict[str, Any], manager: TrackingManager) -> Explanation:
@@ -74,12 +76,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _table(explanation: Explanation) -> Table:
-    table = Table(
-        title=Text(printable(explanation.group_id), style="bold"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("tracker", overflow="fold", style="cyan")
     table.add_column("would be", no_wrap=True)
     table.add_column("progress", no_wrap=True)

@@ -106,7 +106,8 @@ def _say(message: str) -> None:
 
 def _usage(error: typer.BadParameter) -> str:
     where = "milepost" if error.ctx is None else error.ctx.command_path
-    return f"{error.format_message().strip().rstrip('.')} (see {where} --help)"
+    message = error.format_message().replace("Value error, ", "").strip().rstrip(".")
+    return f"{message} (see {where} --help)"
 
 
 def _system_error(error: OSError) -> str:

@@ -18,7 +18,7 @@ EXAMPLES: Final = ("milepost groups", "milepost groups 'user:*' | wc -l")
 
 Pattern = Annotated[
     str,
-    typer.Argument(metavar="[PATTERN]", help="* is anything, ? one character.", callback=unicode_text),
+    typer.Argument(metavar="PATTERN", help="* is anything, ? one character.", callback=unicode_text),
 ]
 
 

@@ -55,6 +55,7 @@ Declare = Annotated[
         "--declare",
         metavar="FILE.json",
         help="Trackers declared for all groups of a pattern; see `milepost track --help`. May be repeated.",
+        show_default=False,
     ),
 ]
 
@@ -64,9 +65,12 @@ Import = Annotated[
         "--import",
         metavar="MODULE",
         help="Import a module that defines conditions, limiters or trackers of your own. May be repeated.",
+        show_default=False,
     ),
 ]
 
-Group = Annotated[str, typer.Argument(metavar="GROUP", help="The group's id.", callback=unicode_text)]
+Group = Annotated[
+    str, typer.Argument(metavar="GROUP", help="The group's id.", callback=unicode_text, show_default=False)
+]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table for people.")]

@@ -15,7 +15,7 @@ from rich.text import Text
 from milepost.cli.database import manager_on, shown
 from milepost.cli.failing import BadInput, run_async
 from milepost.cli.options import DEFAULT_DATABASE, AsJson, Database, Declare, Group, Import
-from milepost.cli.printing import console, printable
+from milepost.cli.printing import console, counted, printable
 from milepost.manager import TrackingManager
 from milepost.limiters.base import BaseLimiter
 from milepost.limiters.count import CountLimiter
@@ -50,7 +50,9 @@ def show(
         for row in rows:
             print(json.dumps({"group": group, **row.describe()}))
         return
-    console().print(_table(group, rows))
+    screen = console()
+    screen.print(printable(group), style="bold", soft_wrap=True)
+    screen.print(_table(rows))
 
 
 async def _read(group: str, manager: TrackingManager) -> list[TrackerSnapshot]:
@@ -58,10 +60,8 @@ async def _read(group: str, manager: TrackingManager) -> list[TrackerSnapshot]:
         return await manager.get_trackers(group)
 
 
-def _table(group: str, rows: Sequence[TrackerSnapshot]) -> Table:
-    table = Table(
-        title=Text(printable(group), style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-    )
+def _table(rows: Sequence[TrackerSnapshot]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("tracker", overflow="fold", style="cyan")
     table.add_column("", width=20)
     table.add_column("progress", justify="right", overflow="fold")
@@ -88,7 +88,7 @@ def _state(row: TrackerSnapshot) -> Text:
     if row.completed_at is not None and row.completed:
         lines.append((f"completed {_moment(row.completed_at)}", "green"))
     if row.cycle:
-        lines.append((f"{row.cycle} cycles done", "green"))
+        lines.append((f"{counted(row.cycle, 'cycle')} done", "green"))
     if row.limited:
         lines.append(("limited", "yellow"))
     if row.expires_at is not None:

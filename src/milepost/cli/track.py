@@ -29,17 +29,24 @@ EXAMPLES: Final = (
 
 File = Annotated[
     Path | None,
-    typer.Argument(metavar="[FILE]", help="A file of JSON lines; without it, or with -, stdin.", show_default=False),
+    typer.Argument(metavar="FILE", help="A file of JSON lines; without it, or with -, stdin.", show_default=False),
 ]
 GroupKey = Annotated[
     str | None,
-    typer.Option("--group-key", metavar="KEY", help="Lines are flat: each is the datum, its group's id is here."),
+    typer.Option(
+        "--group-key",
+        metavar="KEY",
+        help="Lines are flat: each is the datum, its group's id is here.",
+        show_default=False,
+    ),
 ]
 IdKey = Annotated[
-    str | None, typer.Option("--id-key", metavar="KEY", help="Where a flat line has its event id.")
+    str | None,
+    typer.Option("--id-key", metavar="KEY", help="Where a flat line has its event id.", show_default=False),
 ]
 TimeKey = Annotated[
-    str | None, typer.Option("--time-key", metavar="KEY", help="Where a flat line says when it happened.")
+    str | None,
+    typer.Option("--time-key", metavar="KEY", help="Where a flat line says when it happened.", show_default=False),
 ]
 Prefix = Annotated[
     str,
@@ -68,16 +75,21 @@ def track(
 ) -> None:
     """Track JSON lines into a database, and print the events they cause as JSON lines.
 
-    A line is {"group": "user:1", "data": {"amount": 9.99}}, with an "event_id" and a "time"
-    (epoch seconds, or ISO 8601 with a UTC offset) where it has them. With --group-key it is the
-    datum itself. Keys are dotted paths. Blank lines are nothing.
+    A line names a group and a datum. An event id and a time (epoch seconds, or ISO 8601 with a
+    UTC offset) are welcome:
 
-    A line with an event id counts once, however often the file is tracked: the last 256 ids of
-    every group are remembered.
+        {"group": "user:1", "data": {"amount": 9.99}, "event_id": "o-17",
+         "time": "2025-03-01T12:00:00Z"}
 
-    --declare gives trackers to all groups of a pattern, without a row for each:
-    {"user:*": [{"kind": "CountTracker", "name": "logins", "target": [10, 50]}]}. A list of
-    definitions without patterns is for every group.
+    With --group-key a line is the datum itself, and the keys, dotted paths, say what is where in it.
+    Blank lines are nothing. A line with an event id counts once, however often the file is tracked:
+    every group remembers its last 256 ids.
+
+    --declare gives trackers to all groups of a pattern, without a row for each before it moves:
+
+        {"user:*": [{"kind": "CountTracker", "name": "logins", "target": [10, 50]}]}
+
+    A list of definitions without a pattern is for every group.
 
     A bad line ends it with status 2: the lines before it are applied, nothing after it is. With
     --skip-bad it is reported and left out, and the status is 0.

@@ -95,7 +95,7 @@ def track(
                 verdicts = {}
             if not _holds(entry, data, context, verdicts, result):
                 continue
-        if blueprint.counts and not progressed and not is_new:
+        if blueprint.counts and not progressed:
             progress = row.progress + 1
             ceiling = row.ceiling
             if ceiling is None:
@@ -112,13 +112,15 @@ def track(
                 moved.state = row.state
                 moved.ceiling = ceiling
                 dirtied.append(moved)
+                if is_new:
+                    begun += 1
                 continue
         if row.stage < len(blueprint.targets) and not row.life.removed:
             changed = _Move(blueprint, row, data, now, context, result, progressed).run()
             if is_new and changed:
                 begun += 1
-                if result.drafts is None:
-                    result.drafts = []  # more than a move of rows: a row begins
+    if begun and result.drafts is None:
+        result.drafts = []  # more than a move of rows: a row begins
     return result
 
 
