@@ -201,15 +201,13 @@ if TYPE_CHECKING:
     from milepost.limiters.count import CountLimiter as CountLimiter
     from milepost.limiters.time import TimeLimiter as TimeLimiter
     from milepost.manager import (
-        ManagerStatus as ManagerStatus,
-    )
-    from milepost.manager import (
         TrackingManager as TrackingManager,
     )
     from milepost.manager import (
         TrackItem as TrackItem,
     )
     from milepost.queues import Overflow as Overflow
+    from milepost.status import ManagerStatus as ManagerStatus
     from milepost.trackers.base import BaseTracker as BaseTracker
     from milepost.trackers.definition import TrackerDefinition as TrackerDefinition
     from milepost.trackers.numerics.accumulation import AccumulationTracker as AccumulationTracker
@@ -233,95 +231,56 @@ if TYPE_CHECKING:
         TrackResult as TrackResult,
     )
 
-_HOMES = {
-    "AccumulationTracker": "milepost.trackers.numerics.accumulation",
-    "AllOf": "milepost.conditions.combinators",
-    "AmbiguousState": "milepost.errors",
-    "AnyOf": "milepost.conditions.combinators",
-    "BackendUnavailable": "milepost.errors",
-    "BaseCondition": "milepost.conditions.base",
-    "BaseDataCache": "milepost.data_caches.base",
-    "BaseDataStore": "milepost.data_stores.base",
-    "BaseLimiter": "milepost.limiters.base",
-    "BaseTracker": "milepost.trackers.base",
-    "CacheUnavailable": "milepost.errors",
-    "CommitConflict": "milepost.errors",
-    "CommitUncertain": "milepost.errors",
-    "ConflictingNameError": "milepost.errors",
-    "CountLimiter": "milepost.limiters.count",
-    "CountTracker": "milepost.trackers.numerics.count",
-    "EVENT_ALL": "milepost.events.codes",
-    "EVENT_TRACKER_ADDED": "milepost.events.codes",
-    "EVENT_TRACKER_ALL_COMPLETED": "milepost.events.codes",
-    "EVENT_TRACKER_EXPIRED": "milepost.events.codes",
-    "EVENT_TRACKER_LIMITED": "milepost.events.codes",
-    "EVENT_TRACKER_PROGRESSED": "milepost.events.codes",
-    "EVENT_TRACKER_REMOVED": "milepost.events.codes",
-    "EVENT_TRACKER_RESET": "milepost.events.codes",
-    "EVENT_TRACKER_STAGE_COMPLETED": "milepost.events.codes",
-    "Event": "milepost.events.types",
-    "Explanation": "milepost.tracking.explain",
-    "FailedDelivery": "milepost.bus.failed",
-    "InvalidDefinition": "milepost.errors",
-    "KeyExists": "milepost.conditions.keys",
-    "KeyNotExists": "milepost.conditions.keys",
-    "KeyValueComparison": "milepost.conditions.keys",
-    "KeyValueContained": "milepost.conditions.keys",
-    "KeyValueEQ": "milepost.conditions.keys",
-    "KeyValueGE": "milepost.conditions.keys",
-    "KeyValueGT": "milepost.conditions.keys",
-    "KeyValueInList": "milepost.conditions.keys",
-    "KeyValueLE": "milepost.conditions.keys",
-    "KeyValueLT": "milepost.conditions.keys",
-    "KeyValueListHasItem": "milepost.conditions.keys",
-    "KeyValueListIntersectList": "milepost.conditions.keys",
-    "KeyValueListNotHasItem": "milepost.conditions.keys",
-    "KeyValueListNotIntersectList": "milepost.conditions.keys",
-    "KeyValueNE": "milepost.conditions.keys",
-    "KeyValueNotContained": "milepost.conditions.keys",
-    "KeyValueNotInList": "milepost.conditions.keys",
-    "ListenerHandle": "milepost.bus.dispatcher",
-    "ManagerClosed": "milepost.errors",
-    "ManagerStatus": "milepost.manager",
-    "MemoryDataCache": "milepost.data_caches.memory",
-    "MemoryDataStore": "milepost.data_stores.memory",
-    "MilepostError": "milepost.errors",
-    "MissingExtra": "milepost.errors",
-    "Not": "milepost.conditions.combinators",
-    "NumericTracker": "milepost.trackers.numerics.numeric",
-    "OutboxFull": "milepost.errors",
-    "Overflow": "milepost.queues",
-    "QueueOverflow": "milepost.errors",
-    "RecordTooLarge": "milepost.errors",
-    "Rejected": "milepost.tracking.result",
-    "ResetPolicy": "milepost.trackers.policies",
-    "SQLiteDataStore": "milepost.data_stores.sqlite",
-    "StoreLeased": "milepost.errors",
-    "StoreUnavailable": "milepost.errors",
-    "Subscription": "milepost.bus.subscriptions",
-    "TimeLimiter": "milepost.limiters.time",
-    "TrackItem": "milepost.manager",
-    "TrackResult": "milepost.tracking.result",
-    "TrackerAdded": "milepost.events.types",
-    "TrackerAllCompleted": "milepost.events.types",
-    "TrackerDefinition": "milepost.trackers.definition",
-    "TrackerEvent": "milepost.events.types",
-    "TrackerExpired": "milepost.events.types",
-    "TrackerExplanation": "milepost.tracking.explain",
-    "TrackerLimited": "milepost.events.types",
-    "TrackerNotFound": "milepost.errors",
-    "TrackerProgressed": "milepost.events.types",
-    "TrackerRemoved": "milepost.events.types",
-    "TrackerReset": "milepost.events.types",
-    "TrackerSnapshot": "milepost.trackers.snapshot",
-    "TrackerStageCompleted": "milepost.events.types",
-    "TrackingManager": "milepost.manager",
-    "UndecodableError": "milepost.errors",
-    "UnknownEventError": "milepost.errors",
-    "UnknownKindError": "milepost.errors",
-    "WouldBe": "milepost.tracking.explain",
-    "where": "milepost.conditions.where",
+_NAMES = {
+    "milepost.bus.dispatcher": "ListenerHandle",
+    "milepost.bus.failed": "FailedDelivery",
+    "milepost.bus.subscriptions": "Subscription",
+    "milepost.conditions.base": "BaseCondition",
+    "milepost.conditions.combinators": "AllOf AnyOf Not",
+    "milepost.conditions.keys": (
+        "KeyExists KeyNotExists KeyValueComparison KeyValueContained KeyValueEQ KeyValueGE KeyValueGT "
+        "KeyValueInList KeyValueLE KeyValueLT KeyValueListHasItem KeyValueListIntersectList "
+        "KeyValueListNotHasItem KeyValueListNotIntersectList KeyValueNE KeyValueNotContained "
+        "KeyValueNotInList"
+    ),
+    "milepost.conditions.where": "where",
+    "milepost.data_caches.base": "BaseDataCache",
+    "milepost.data_caches.memory": "MemoryDataCache",
+    "milepost.data_stores.base": "BaseDataStore",
+    "milepost.data_stores.memory": "MemoryDataStore",
+    "milepost.data_stores.sqlite": "SQLiteDataStore",
+    "milepost.errors": (
+        "AmbiguousState BackendUnavailable CacheUnavailable CommitConflict CommitUncertain "
+        "ConflictingNameError InvalidDefinition ManagerClosed MilepostError MissingExtra OutboxFull "
+        "QueueOverflow RecordTooLarge StoreLeased StoreUnavailable TrackerNotFound UndecodableError "
+        "UnknownEventError UnknownKindError"
+    ),
+    "milepost.events.codes": (
+        "EVENT_ALL EVENT_TRACKER_ADDED EVENT_TRACKER_ALL_COMPLETED EVENT_TRACKER_EXPIRED "
+        "EVENT_TRACKER_LIMITED EVENT_TRACKER_PROGRESSED EVENT_TRACKER_REMOVED EVENT_TRACKER_RESET "
+        "EVENT_TRACKER_STAGE_COMPLETED"
+    ),
+    "milepost.events.types": (
+        "Event TrackerAdded TrackerAllCompleted TrackerEvent TrackerExpired TrackerLimited "
+        "TrackerProgressed TrackerRemoved TrackerReset TrackerStageCompleted"
+    ),
+    "milepost.limiters.base": "BaseLimiter",
+    "milepost.limiters.count": "CountLimiter",
+    "milepost.limiters.time": "TimeLimiter",
+    "milepost.manager": "TrackItem TrackingManager",
+    "milepost.queues": "Overflow",
+    "milepost.status": "ManagerStatus",
+    "milepost.trackers.base": "BaseTracker",
+    "milepost.trackers.definition": "TrackerDefinition",
+    "milepost.trackers.numerics.accumulation": "AccumulationTracker",
+    "milepost.trackers.numerics.count": "CountTracker",
+    "milepost.trackers.numerics.numeric": "NumericTracker",
+    "milepost.trackers.policies": "ResetPolicy",
+    "milepost.trackers.snapshot": "TrackerSnapshot",
+    "milepost.tracking.explain": "Explanation TrackerExplanation WouldBe",
+    "milepost.tracking.result": "Rejected TrackResult",
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "EVENT_ALL",
