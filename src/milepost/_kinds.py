@@ -10,7 +10,7 @@ plain attributes, so users could not write plain classes.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Protocol, Self, get_origin, get_type_hints
 
@@ -396,5 +396,5 @@ def _copied_values(value: Any) -> tuple[Any, ...]:
 Value = Annotated[Any, PlainValidator(_copied)]
 """Any storable value, copied when the object is made."""
 
-Values = Annotated[tuple[Any, ...], PlainValidator(_copied_values), AsList()]
+Values = Annotated[Sequence[Any], PlainValidator(_copied_values), AsList()]
 """A list of storable values, copied when the object is made."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from milepost.cli.printing import console
 from milepost.events.types import TrackerEvent
@@ -29,14 +29,12 @@ class EventOutput:
     def __init__(self, size: int | None, *, quiet: bool = False) -> None:
         screen = console(stderr=not sys.stdout.isatty())
         self._bar = Progress(
-            TextColumn("{task.completed:.0f} bytes" if size is None else "{task.description}"),
-            BarColumn(None),
-            TaskProgressColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(24),
+            *((TimeElapsedColumn(),) if size is None else (TaskProgressColumn(), TimeRemainingColumn())),
             TextColumn("{task.fields[lines]} lines, {task.fields[events]} events"),
-            TimeRemainingColumn(),
             console=screen,
             transient=True,
-            expand=True,
             redirect_stdout=False,
             disable=quiet or not screen.is_terminal or sys.stderr is None or not sys.stderr.isatty(),
         )

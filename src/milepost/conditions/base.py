@@ -42,7 +42,7 @@ class BaseCondition(Definable, family="condition"):
     arguments alone: it may run more than once for one datum.
     """
 
-    def check(self, data: Mapping[str, Any], *args: Any, **kwargs: Any) -> bool:
+    def check(self, data: Mapping[str, Any], /, *args: Any, **kwargs: Any) -> bool:
         """Return whether the datum satisfies the condition.
 
         Args:
@@ -57,7 +57,7 @@ class BaseCondition(Definable, family="condition"):
         check, declared = self.check, type(self).check
 
         def test(data: Mapping[str, Any], context: Mapping[str, Any]) -> bool:
-            return bool(check(data, **accepted(declared, context)))
+            return bool(check(data, **accepted(declared, 2, context)))
 
         return test
 

@@ -36,7 +36,7 @@ class AllOf(BaseCondition):
     def conjuncts(self) -> tuple[BaseCondition, ...]:
         return tuple(part for condition in self.conditions for part in condition.conjuncts())
 
-    def check(self, data: Any, *args: Any, **kwargs: Any) -> bool:
+    def check(self, data: Any, /, *args: Any, **kwargs: Any) -> bool:
         return self.compiled()(data, kwargs)
 
 
@@ -59,7 +59,7 @@ class AnyOf(BaseCondition):
         tests = [condition.compiled() for condition in self.conditions]
         return lambda data, context: any(test(data, context) for test in tests)
 
-    def check(self, data: Any, *args: Any, **kwargs: Any) -> bool:
+    def check(self, data: Any, /, *args: Any, **kwargs: Any) -> bool:
         return self.compiled()(data, kwargs)
 
 
@@ -79,5 +79,5 @@ class Not(BaseCondition):
         test = self.condition.compiled()
         return lambda data, context: not test(data, context)
 
-    def check(self, data: Any, *args: Any, **kwargs: Any) -> bool:
+    def check(self, data: Any, /, *args: Any, **kwargs: Any) -> bool:
         return self.compiled()(data, kwargs)

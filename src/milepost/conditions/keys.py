@@ -57,7 +57,7 @@ class _KeyCondition(BaseCondition, kind="milepost.key"):
 
         return test
 
-    def check(self, data: Mapping[str, Any], *args: Any, **kwargs: Any) -> bool:
+    def check(self, data: Mapping[str, Any], /, *args: Any, **kwargs: Any) -> bool:
         return self.compiled()(data, kwargs)
 
     def lookups(self) -> tuple[Lookup, ...]:
@@ -272,11 +272,11 @@ class KeyValueInList(_KeyCondition):
     value: Values
 
     def question(self) -> Callable[[Any], bool]:
-        wanted = self.value
+        wanted = tuple(self.value)
         return lambda value: value in wanted
 
     def lookups(self) -> tuple[Lookup, ...]:
-        return (_equality_lookup(self.key, self.value),)
+        return (_equality_lookup(self.key, tuple(self.value)),)
 
 
 class KeyValueNotInList(_KeyCondition):

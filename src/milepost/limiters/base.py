@@ -40,7 +40,7 @@ class BaseLimiter(Definable, family="limiter"):
         @limited.setter
         def limited(self, value: bool) -> None: ...
 
-    def pre_track(self, data: Mapping[str, Any], tracker: Any, *args: Any, **kwargs: Any) -> bool:
+    def pre_track(self, data: Mapping[str, Any], tracker: Any, /, *args: Any, **kwargs: Any) -> bool:
         """Return False to refuse this datum.
 
         Args:
@@ -51,7 +51,7 @@ class BaseLimiter(Definable, family="limiter"):
         """
         return True
 
-    def post_track(self, data: Mapping[str, Any], tracker: Any, *args: Any, **kwargs: Any) -> bool:
+    def post_track(self, data: Mapping[str, Any], tracker: Any, /, *args: Any, **kwargs: Any) -> bool:
         """Return False to limit the tracker from now on; this datum has counted.
 
         Args:
@@ -122,7 +122,7 @@ class LimiterRunner:
         if not self._has_pre:
             return Verdict(True, state)
         working = self._prototype.working_copy(state)
-        allowed = working.pre_track(data, tracker, **accepted(self.cls.pre_track, context))
+        allowed = working.pre_track(data, tracker, **accepted(self.cls.pre_track, 3, context))
         return Verdict(allowed is not False, self._prototype.state_of(working))
 
     def post(self, state: LimiterState, data: Mapping[str, Any], tracker: Any, context: Mapping[str, Any]) -> Verdict:
@@ -130,7 +130,7 @@ class LimiterRunner:
         if not self._has_post:
             return Verdict(True, state)
         working = self._prototype.working_copy(state)
-        allowed = working.post_track(data, tracker, **accepted(self.cls.post_track, context))
+        allowed = working.post_track(data, tracker, **accepted(self.cls.post_track, 3, context))
         if allowed is False:
             working.__dict__["limited"] = True
         return Verdict(allowed is not False and working.limited is not True, self._prototype.state_of(working))
@@ -138,7 +138,7 @@ class LimiterRunner:
     def reset(self, state: LimiterState, context: Mapping[str, Any]) -> Verdict:
         """Open the limiter again."""
         working = self._prototype.working_copy(state)
-        opened = working.reset(**accepted(self.cls.reset, context)) is not False
+        opened = working.reset(**accepted(self.cls.reset, 1, context)) is not False
         working.__dict__["limited"] = not opened
         if opened and "limited" not in self._prototype.values:
             del working.__dict__["limited"]

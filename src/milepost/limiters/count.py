@@ -43,10 +43,10 @@ class CountLimiter(BaseLimiter):
     def _absent(self, name: str) -> Any:
         return self.count if name == "remaining" else super()._absent(name)
 
-    def pre_track(self, data: Mapping[str, Any], tracker: Any, *args: Any, **kwargs: Any) -> bool:
+    def pre_track(self, data: Mapping[str, Any], tracker: Any, /, *args: Any, **kwargs: Any) -> bool:
         return self.remaining > 0
 
-    def post_track(self, data: Mapping[str, Any], tracker: Any, *args: Any, **kwargs: Any) -> bool:
+    def post_track(self, data: Mapping[str, Any], tracker: Any, /, *args: Any, **kwargs: Any) -> bool:
         self.remaining -= 1
         return self.remaining > 0
 

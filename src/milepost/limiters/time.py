@@ -115,7 +115,9 @@ class TimeLimiter(BaseLimiter):
         if self.start_ts is None:
             self.start, self.end = self._window(now_ts)
 
-    def pre_track(self, data: Mapping[str, Any], tracker: Any, *args: Any, now_ts: float = 0.0, **kwargs: Any) -> bool:
+    def pre_track(
+        self, data: Mapping[str, Any], tracker: Any, /, *args: Any, now_ts: float = 0.0, **kwargs: Any
+    ) -> bool:
         start, end = self.start, self.end
         return (start is None or now_ts >= start) and (end is None or now_ts <= end)
 

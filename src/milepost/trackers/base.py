@@ -100,7 +100,11 @@ _Limiters = Annotated[Sequence[BaseLimiter], PlainValidator(items_of(BaseLimiter
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(Field,))
-class BaseTracker(Definable, family="tracker"):
+class _Fields(Definable, family="tracker"):
+    """Tells type checkers that subclasses get an ``__init__`` from their fields; it has none itself."""
+
+
+class BaseTracker(_Fields, family="tracker"):
     """What to track. Subclass it and define :meth:`measure`; most are a ``CountTracker``.
 
     A tracker handed to a manager stays live in that process for the first group it was
@@ -180,7 +184,7 @@ class BaseTracker(Definable, family="tracker"):
             """When the last target was reached, UTC."""
             ...
 
-    def measure(self, data: Mapping[str, Any], *args: Any, **kwargs: Any) -> Number | None:
+    def measure(self, data: Mapping[str, Any], /, *args: Any, **kwargs: Any) -> Number | None:
         """Return how much a datum adds to the progress; None for nothing at all.
 
         ``self.progress`` and the other state can be read, and attributes set here are kept

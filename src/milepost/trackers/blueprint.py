@@ -116,7 +116,7 @@ class Blueprint:
     ) -> tuple[Number | None, Mapping[str, Any]]:
         working = self.prototype.working_copy(row.state)
         working.__dict__["_milepost_row"] = row
-        amount = working.measure(data, **accepted(type(working).measure, context))
+        amount = working.measure(data, **accepted(type(working).measure, 2, context))
         return None if amount is None else as_number(amount), self.prototype.state_of(working)
 
     def attribute(self, name: str) -> Any:

@@ -27,6 +27,6 @@ class AccumulationTracker(NumericTracker):
     key: str = "amount"
     exact: bool = False
 
-    def measure(self, data: Mapping[str, Any], *args: Any, **kwargs: Any) -> Number | None:
+    def measure(self, data: Mapping[str, Any], /, *args: Any, **kwargs: Any) -> Number | None:
         value = getter(self.key)(data)
         return None if value is MISSING else as_number(value)

@@ -13,5 +13,5 @@ __all__ = ["CountTracker"]
 class CountTracker(NumericTracker):
     """Adds 1 for each datum that counts. Its fields are those of :class:`BaseTracker`."""
 
-    def measure(self, data: Mapping[str, Any], *args: Any, **kwargs: Any) -> int:
+    def measure(self, data: Mapping[str, Any], /, *args: Any, **kwargs: Any) -> int:
         return 1
