@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Protocol, Self, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PlainValidator, ValidationError, create_model
@@ -19,8 +20,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, core_schema
 
 from milepost._keypaths import MISSING
-from milepost.codec import Encodable, from_jsonable, register_tag, to_jsonable
-from milepost.errors import InvalidDefinition, UnknownKindError
+from milepost.codec import Encodable, canonical, from_jsonable, register_tag, to_jsonable
+from milepost.errors import AmbiguousState, InvalidDefinition, UnknownKindError
 
 __all__ = ["AsList", "Definable", "Live", "Value", "Values", "items_of", "load_definition", "one_of"]
 
@@ -59,6 +60,8 @@ class Definable(Encodable):
     """
 
     kind: ClassVar[str]
+    hooks: ClassVar[tuple[str, ...]] = ("check", "measure", "on_added", "post_track", "pre_track", "reset")
+    """The methods of users' own that the tracking step calls."""
 
     def __init_subclass__(cls, *, kind: str | None = None, family: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -74,6 +77,12 @@ class Definable(Encodable):
                 f"{cls.__module__}.{cls.__qualname__} and {taken.__module__}.{taken.__qualname__} are both of the "
                 f'{cls.family} kind {cls.kind!r}; give one a name of its own: class {cls.__name__}(..., kind="...")'
             )
+        for hook in cls.hooks:
+            if iscoroutinefunction(vars(cls).get(hook)):
+                raise InvalidDefinition(
+                    f"{cls.__name__}.{hook} must be a plain method, not async: it is part of the pure tracking step; "
+                    f"what waits belongs into a listener"
+                )
         _registry[cls.family, cls.kind] = cls
 
     _own_fields: ClassVar[dict[str, FieldInfo]] = {}
@@ -126,8 +135,15 @@ class Definable(Encodable):
         object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in self.own_values().items() if name[:1] != "_")
+        shown = ", ".join(f"{name}={self._shown(name, value)!r}" for name, value in self.own_values().items())
         return f"{type(self).__name__}({shown})"
+
+    def _shown(self, name: str, value: Any) -> Any:
+        """Return an attribute as it is now, where it has one value."""
+        try:
+            return getattr(self, name, value)
+        except AmbiguousState:
+            return value
 
     def own_values(self) -> dict[str, Any]:
         """Return the attributes that make up the definition, fields first."""
@@ -171,7 +187,10 @@ class Definable(Encodable):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         def accept(value: Any) -> Any:
-            return _accept(cls, value)
+            try:
+                return _accept(cls, value)
+            except UnknownKindError as error:
+                raise ValueError(str(error)) from None
 
         return core_schema.no_info_plain_validator_function(
             accept,
@@ -259,7 +278,9 @@ class Spec:
 
     def is_default(self, name: str, value: Any) -> bool:
         default = self.model.model_fields[f"f_{name}"].default
-        return type(default) is type(value) and bool(default == value)
+        if default is PydanticUndefined or type(default) is not type(value):
+            return False
+        return default is value or canonical(self.encode(name, default)) == canonical(self.encode(name, value))
 
     def encode(self, name: str, value: Any) -> Any:
         where = f"{self.cls.__name__}.{name}"
@@ -341,7 +362,7 @@ def _explain(spec: Spec, error: ValidationError) -> str:
     name, kind, given, context = str(first["loc"][0]), first["type"], first["input"], first.get("ctx", {})
     label = spec.cls.__name__
     if kind == "extra_forbidden":
-        return f"{label} has no field {name!r}; its fields are {', '.join(spec.fields)}"
+        return f"{label} has no field {name!r}; its fields are {', '.join(spec.fields) or '(none)'}"
     where = f"{label}.{name}"
     if kind == "missing":
         return f"{where} is required"

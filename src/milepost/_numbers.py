@@ -22,7 +22,7 @@ from decimal import (
 )
 from typing import Any, Final
 
-__all__ = ["INT64_MAX", "Number", "Refused", "add", "as_decimal", "as_number"]
+__all__ = ["INT64_MAX", "Number", "Refused", "add", "as_decimal", "as_number", "whole_cycles"]
 
 Number = int | float | Decimal
 
@@ -111,6 +111,24 @@ def add(progress: Number, amount: Number, *, exact: bool = False) -> Number:
     if not math.isfinite(result):
         raise Refused("the sum is beyond what a float can hold")
     return result
+
+
+def whole_cycles(progress: Number, last: Number) -> tuple[int, Number]:
+    """Return how many times a progress holds the last target, and what is left over.
+
+    Raises:
+        Refused: when the number of times needs more than 34 digits.
+    """
+    if isinstance(progress, float) or (isinstance(last, float) and not isinstance(progress, Decimal)):
+        times, left = divmod(float(progress), float(last))
+        return int(times), left
+    if isinstance(progress, int) and isinstance(last, int):
+        return divmod(progress, last)
+    dividend, divisor = as_decimal(progress), as_decimal(last)
+    try:
+        return int(_DECIMAL128.divide_int(dividend, divisor)), _DECIMAL128.remainder(dividend, divisor)
+    except DecimalException:
+        raise Refused("the number of cycles needs more than 34 digits") from None
 
 
 def _add_decimals(progress: Decimal, amount: Decimal) -> Decimal:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from milepost._kinds import Definable
-from milepost.codec import to_jsonable
+from milepost.codec import canonical, to_jsonable
 
 __all__ = ["NO_STATE", "Prototype"]
 
@@ -58,10 +58,15 @@ class Prototype:
         for name, value in vars(worked).items():
             if name.startswith("_milepost_"):
                 continue
-            if name in values and type(values[name]) is type(value) and values[name] == value:
+            if name in values and values[name] is value:
                 continue
-            if not _is_simple(value):
-                to_jsonable(value, f"{self.cls.__name__}.{name}")
+            if _is_simple(value):
+                if name in values and type(values[name]) is type(value) and repr(values[name]) == repr(value):
+                    continue
+            else:
+                jsonable = to_jsonable(value, f"{self.cls.__name__}.{name}")
+                if name in values and canonical(jsonable) == canonical(to_jsonable(values[name], name)):
+                    continue
             state[name] = value
         return state or NO_STATE
 

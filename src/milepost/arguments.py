@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from milepost._clock import epoch_seconds
+from milepost._clock import Clock, epoch_seconds
 from milepost.errors import InvalidDefinition
 from milepost.trackers.base import BaseTracker
 from milepost.trackers.policies import ResetPolicy
@@ -14,15 +14,18 @@ from milepost.tracking.commands import hash_event_id
 
 __all__ = [
     "check_type",
+    "clock",
     "datum",
     "event_id_hash",
     "expiry",
     "group",
     "moment",
     "names",
+    "pair",
     "policy",
     "seconds",
     "tracker_object",
+    "tracker_objects",
     "whole",
 ]
 
@@ -44,7 +47,7 @@ def names(name: str | Sequence[str] | None) -> list[str] | None:
     """Return tracker names as a list; None for all."""
     if name is None:
         return None
-    wanted = [name] if isinstance(name, str) else list(name)
+    wanted = [name] if isinstance(name, str) else list(name) if isinstance(name, Iterable) else [name]
     for item in wanted:
         if not isinstance(item, str):
             raise TypeError(f"name must be a string or a list of strings, got {item!r}")
@@ -132,3 +135,25 @@ def whole(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidDefinition(f"{name} must be a whole number of at least 1, got {value!r}")
     return value
+
+
+def clock(value: Any) -> Clock:
+    """Return a clock."""
+    if not callable(getattr(value, "time", None)) or not callable(getattr(value, "sleep", None)):
+        raise InvalidDefinition(f"clock must have time() and async sleep(seconds), got {value!r}")
+    checked: Clock = value
+    return checked
+
+
+def tracker_objects(trackers: Any) -> list[BaseTracker]:
+    """Return trackers as a list."""
+    if isinstance(trackers, BaseTracker) or not isinstance(trackers, Iterable):
+        raise TypeError(f"trackers must be a list of trackers, got {trackers!r}")
+    return [tracker_object(tracker) for tracker in trackers]
+
+
+def pair(item: Any) -> tuple[Any, ...]:
+    """Return a (group_id, data) pair, or a tuple of more of what a ``TrackItem`` takes."""
+    if not isinstance(item, tuple) or not 2 <= len(item) <= 5:
+        raise TypeError(f"an item must be a (group_id, data) pair or a TrackItem, got {item!r}")
+    return item

@@ -42,7 +42,7 @@ from milepost.trackers.snapshot import TrackerSnapshot
 from milepost.tracking.commands import Command, Expire
 from milepost.tracking.draft import RecordDraft
 from milepost.tracking.plan import PlanBook
-from milepost.tracking.result import TrackResult
+from milepost.tracking.result import FullTrackResult, TrackResult
 from milepost.tracking.step import track
 
 __all__ = ["Committer", "Delivery", "Waiting", "delivered"]
@@ -166,9 +166,11 @@ class Committer:
         plan = record.quick
         if plan is None or plan.book is not self._book:
             return None
-        result = track(plan, record.rows, record, data, self._time(), NO_STATE)
-        if result.drafts is not None:
-            return None
+        now = self._time()
+        result = track(plan, record.rows, record, data, now, NO_STATE)
+        if result.__class__ is not TrackResult and isinstance(result, FullTrackResult) and result.says_more:
+            self._commit_result(record, result, now)
+            return result
         moved = result[1]
         if moved:
             rows = record.rows
@@ -180,6 +182,16 @@ class Committer:
         if self._bounded:
             self._records.move_to_end(key)
         return result
+
+    def _commit_result(self, record: Record, result: FullTrackResult, now: float) -> None:
+        """Commit what a step worked out that does more than move rows."""
+        if self._immediate is None:
+            raise AssertionError("only an authority in memory commits on the spot")
+        draft = RecordDraft(record, self._book, now, record.incarnation, self._window)
+        draft.absorb(result, now)
+        result.delivery = self._commit_now(self._immediate, record, draft)
+        if record.counter:
+            record.quick = self._book.plan_of(record)
 
     def _begin_now(self, key: str, data: Mapping[str, Any]) -> TrackResult | None:
         """Apply a datum to a group that has nothing yet but what was declared for it."""
@@ -194,7 +206,7 @@ class Committer:
         plan = self._book.plan_for(key, record.rows)
         result = track(plan, record.rows, record, data, self._time(), NO_STATE)
         moved = result[1]
-        if result.drafts or not moved:
+        if not moved or (isinstance(result, FullTrackResult) and result.drafts):
             return None
         rows = {row.blueprint.name: row for row in moved}
         immediate.begin(record, rows, {row.blueprint.hash: row.blueprint.text for row in moved})

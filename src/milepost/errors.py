@@ -74,7 +74,7 @@ class UndecodableError(MilepostError):
     """Stored data that this process cannot read. It is left as it is."""
 
     def __init__(self, key: str, name: str, reason: str) -> None:
-        super().__init__(f"tracker {name!r} of group {key!r} cannot be read: {reason}")
+        super().__init__(f"tracker {name!r} of group {key!r} cannot be read: {reason}" if name else reason)
         self.key = key
         self.name = name
         self.reason = reason
@@ -83,7 +83,7 @@ class UndecodableError(MilepostError):
 class UnknownKindError(UndecodableError):
     """Stored data of a class that is not registered in this process."""
 
-    def __init__(self, kind: str, key: str = "?", name: str = "?") -> None:
+    def __init__(self, kind: str, key: str = "", name: str = "") -> None:
         super().__init__(
             key,
             name,

@@ -47,7 +47,7 @@ from milepost.tracking.commands import (
 )
 from milepost.tracking.explain import Explanation
 from milepost.tracking.plan import PlanBook
-from milepost.tracking.result import TrackResult
+from milepost.tracking.result import FullTrackResult, TrackResult
 
 __all__ = ["ManagerStatus", "TrackItem", "TrackingManager"]
 
@@ -113,7 +113,7 @@ class TrackingManager(Announcer):
         self.data_store: BaseDataStore = MemoryDataStore() if data_store is None else data_store
         arguments.check_type("data_cache", self.data_cache, BaseDataCache)
         arguments.check_type("data_store", self.data_store, BaseDataStore)
-        self._clock = SystemClock() if clock is None else clock
+        self._clock: Clock = SystemClock() if clock is None else arguments.clock(clock)
         self._window = arguments.whole("dedup_window", dedup_window)
         self._close_timeout = arguments.seconds("close_timeout", close_timeout)
         self._authority, self._table, arranged = arrange(self.data_cache, self.data_store, write)
@@ -212,9 +212,11 @@ class TrackingManager(Announcer):
         Raises:
             StoreUnavailable: with ``write="behind"``, when what was not flushed could not be; it is lost with
                 the process then.
+            RuntimeError: in a listener, which would wait for itself.
         """
         if self._closed:
             return
+        self._dispatcher.refuse_from_listener("aclose()")
         self._closed = True
         if not self._started:
             return
@@ -318,7 +320,7 @@ class TrackingManager(Announcer):
     ) -> list[TrackerSnapshot]:
         """Add trackers to a group, all or none. Otherwise like :meth:`add_tracker`."""
         await self._ready(group_id)
-        objects = [arguments.tracker_object(tracker) for tracker in trackers]
+        objects = arguments.tracker_objects(trackers)
         if if_exists not in ("error", "keep", "replace"):
             raise ValueError(f'if_exists must be "error", "keep" or "replace", got {if_exists!r}')
         blueprints = [blueprint_of(tracker) for tracker in objects]
@@ -498,6 +500,8 @@ class TrackingManager(Announcer):
         if event_id is None and now is None and now_ts is None and not context and data.__class__ is dict:
             result = self._committer.track_now(group_id, data)
             if result is not None:
+                if result.__class__ is not TrackResult and isinstance(result, FullTrackResult):
+                    await delivered(result.delivery)
                 return result
         await self._ready(group_id)
         command = self._track_command(data, event_id, now, now_ts, context)
@@ -552,7 +556,7 @@ class TrackingManager(Announcer):
     async def _begin(self, item: Any) -> TrackResult | Waiting:
         """Begin one item of many: its result where it is done at once, else what to wait for."""
         try:
-            whole = item if isinstance(item, TrackItem) else TrackItem(*item)
+            whole = item if isinstance(item, TrackItem) else TrackItem(*arguments.pair(item))
             await self._ready(whole.group_id)
             command = self._track_command(whole.data, whole.event_id, whole.now, None, whole.context)
             if next(self._breath):
@@ -624,8 +628,10 @@ class TrackingManager(Announcer):
 
         Raises:
             ManagerClosed: after ``aclose``.
+            RuntimeError: in a listener, which would wait for itself.
         """
         await self._ready("*")
+        self._dispatcher.refuse_from_listener("settle()")
         await self._settle()
 
     async def _settle(self) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from milepost._tasks import Tasks
 from milepost.bus.failed import FailedDelivery
 from milepost.bus.subscriptions import Subscription
+from milepost.errors import ManagerClosed
 from milepost.events.codes import EVENT_TRACKER_PROGRESSED
 from milepost.events.types import TrackerEvent
 from milepost.queues import BoundedQueue, Overflow
@@ -85,6 +86,7 @@ class Dispatcher:
         self._listeners: dict[str, tuple[Listener, ...]] = {}
         self._subscriptions: tuple[Subscription[Any], ...] = ()
         self._lines: dict[str, deque[_Parcel]] = {}
+        self._workers: set[asyncio.Task[Any]] = set()
         self._background: dict[Listener, asyncio.Task[Any]] = {}
         self.failures: deque[FailedDelivery] = deque(maxlen=KEPT_FAILURES)
         self.emitted = 0
@@ -93,6 +95,7 @@ class Dispatcher:
         self.failed = 0
         self._dropped = 0
         self.wants_progressed = False
+        self._closed = False
 
     @property
     def dropped(self) -> int:
@@ -160,7 +163,13 @@ class Dispatcher:
         return ListenerHandle(handle.remove, lambda: (delivered, dropped))
 
     def subscribe(self, subscription: Subscription[Any]) -> None:
-        """Let a subscription hear from now on."""
+        """Let a subscription hear from now on.
+
+        Raises:
+            ManagerClosed: when there is nothing to hear any more.
+        """
+        if self._closed:
+            raise ManagerClosed
         self._subscriptions = (*self._subscriptions, subscription)
         self._note_wants()
 
@@ -206,7 +215,9 @@ class Dispatcher:
             parcel.pending = pending
             line = self._lines[key] = deque()
             line.append(parcel)
-            _ = self._tasks.spawn(self._work_off(key, line), f"deliveries of {key}")
+            worker = self._tasks.spawn(self._work_off(key, line), f"deliveries of {key}")
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
         else:
             line.append(parcel)
         if _inside_listener.get():
@@ -267,7 +278,7 @@ class Dispatcher:
                 parcel.stops.popleft()
             parcel.arrived()
             line.popleft()
-        del self._lines[key]
+        self._lines.pop(key, None)
 
     async def _wait_for(self, pending: Awaitable[Any], event: TrackerEvent, target: Any) -> None:
         try:
@@ -308,6 +319,16 @@ class Dispatcher:
         self.failures.append(FailedDelivery(event, target.name, 1, error, shown))
         _log.error("the listener %s failed on %s of %s", target.name, event.type, event.subject, exc_info=error)
 
+    def refuse_from_listener(self, call: str) -> None:
+        """Raise if the present task is one that delivers: it would wait for itself.
+
+        Raises:
+            RuntimeError: then.
+        """
+        current = asyncio.current_task()
+        if current in self._workers or current in self._background.values():
+            raise RuntimeError(f"{call} waits for listeners to end, so a listener cannot await it")
+
     async def settle(self) -> None:
         """Wait until everything that was published has been delivered."""
         while True:
@@ -329,6 +350,7 @@ class Dispatcher:
 
     def close(self) -> None:
         """End every subscription after what it holds."""
+        self._closed = True
         for subscription in self._subscriptions:
             subscription.queue.close()
         for listener in self._all_listeners():

@@ -59,6 +59,7 @@ class Subscription(Generic[E_co]):
             raise TypeError(f"group must be a pattern, got {group!r}")
         self._codes = codes
         self._group = None if group == "*" else pattern_to_regex(group)
+        self._entered = False
         self._register = register
         self._unregister = unregister
         self.queue: BoundedQueue[Any] = BoundedQueue(size, overflow)
@@ -87,7 +88,10 @@ class Subscription(Generic[E_co]):
         return len(self.queue)
 
     async def __aenter__(self) -> Self:
+        if self._entered:
+            raise RuntimeError("a subscription can be entered once; subscribe again")
         self._register(self)
+        self._entered = True
         return self
 
     async def __aexit__(
@@ -100,8 +104,7 @@ class Subscription(Generic[E_co]):
         return self
 
     async def __anext__(self) -> E_co:
-        event: E_co = await self.queue.get()
-        return event
+        return await self.get()
 
     async def get(self) -> E_co:
         """Return the next event.
@@ -110,6 +113,8 @@ class Subscription(Generic[E_co]):
             StopAsyncIteration: when the manager was closed and no event is left.
             QueueOverflow: with ``Overflow.ERROR``, when it ran full.
         """
+        if not self._entered:
+            raise RuntimeError("enter the subscription first: async with manager.subscribe(...) as events")
         event: E_co = await self.queue.get()
         return event
 

@@ -18,9 +18,10 @@ def main() -> None:
     try:
         from milepost.cli.app import run
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRA:
             raise
-        sys.stderr.write(f'milepost: {error.name} is not installed; run: pip install "milepost[cli]"\n')
+        sys.stderr.write(f'milepost: {missing} is not installed; run: pip install "milepost[cli]"\n')
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

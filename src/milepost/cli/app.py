@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 import io
+import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -75,7 +78,7 @@ def milepost(
     """
     if context.invoked_subcommand is None:
         text = context.get_help()
-        if text:
+        if text.strip():
             print(text)
 
 
@@ -92,7 +95,11 @@ _add(changing.remove, _CHANGE, changing.REMOVE_EXAMPLES)
 
 def run() -> None:
     """Run the command that the program's arguments name, and exit with its status."""
+    if sys.stdout is None or sys.stderr is None:  # the caller closed it, and wants to see nothing
+        nowhere = Path(os.devnull).open("w")  # noqa: SIM115  for as long as the program runs
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a narrow encoding is no reason to fail
+    logging.getLogger("milepost").addHandler(logging.NullHandler())  # what matters is raised, and said once
     app(prog_name="milepost")

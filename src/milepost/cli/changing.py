@@ -52,9 +52,7 @@ Definitions = Annotated[
 IfThere = Annotated[Existing, typer.Option("--if-exists", help="What to do about a tracker of the same name.")]
 Expire = Annotated[
     float | None,
-    typer.Option(
-        "--expire", metavar="SECONDS", help="After how many seconds they expire.", show_default=False
-    ),
+    typer.Option("--expire", metavar="SECONDS", help="After how many seconds they expire.", show_default=False),
 ]
 Tracker = Annotated[
     str, typer.Argument(metavar="TRACKER", help="The tracker's name.", callback=unicode_text, show_default=False)
@@ -151,8 +149,9 @@ def remove(
     """
     manager = manager_on(database, declare=declare, imports=imports, must_exist=True)
     if not run_async(_remove(manager, group, tracker)):
-        what = f"there is no group {group!r}" if tracker is None else f"group {group!r} has no tracker named {tracker!r}"
-        raise BadInput(f"{what} in {shown(database)}")
+        if tracker is None:
+            raise BadInput(f"there is no group {group!r} in {shown(database)}")
+        raise BadInput(f"group {group!r} has no tracker named {tracker!r} in {shown(database)}")
     what = "all trackers" if tracker is None else printable(tracker)
     console().print(f"removed {what} from {printable(group)}")
 

@@ -39,8 +39,7 @@ def manager_on(
     """
     import_modules(imports or ())
     store = store_from_url(database) if "://" in database else _sqlite(database)
-    if must_exist:
-        _check_exists(store)
+    _check_file(store, must_exist=must_exist)
     manager = TrackingManager(data_store=store)
     for path in declare or ():
         for pattern, trackers in declared_in(path).items():
@@ -77,10 +76,20 @@ def _sqlite(path: str) -> BaseDataStore:
     return SQLiteDataStore(path)
 
 
-def _check_exists(store: BaseDataStore) -> None:
+def _check_file(store: BaseDataStore, *, must_exist: bool) -> None:
     if isinstance(store, MemoryDataStore):
         return
     from milepost.data_stores.sqlite import SQLiteDataStore
 
-    if isinstance(store, SQLiteDataStore) and store.path != ":memory:" and not Path(store.path).exists():
-        raise BadInput(f"there is no database {store.path}; --database names another, `milepost track` makes one")
+    if not isinstance(store, SQLiteDataStore) or store.path == ":memory:":
+        return
+    try:
+        with Path(store.path).open("rb"):
+            pass
+    except FileNotFoundError:
+        if must_exist:
+            raise BadInput(
+                f"there is no database {store.path}; --database names another, `milepost track` makes one"
+            ) from None
+    except OSError as error:
+        raise BadInput(f"cannot open the database {store.path}: {error.strerror}") from None

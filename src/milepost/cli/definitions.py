@@ -39,7 +39,7 @@ def declared_in(path: Path) -> dict[str, list[BaseTracker]]:
     if not isinstance(content, dict) or "kind" in content:
         return {EVERY_GROUP: _trackers(path, content)}
     if not content:
-        raise BadInput(f"{path} declares nothing; it must hold patterns, such as {{\"user:*\": [...]}}")
+        raise BadInput(f'{path} declares nothing; it must hold patterns, such as {{"user:*": [...]}}')
     return {pattern: _trackers(path, definitions) for pattern, definitions in content.items()}
 
 
@@ -70,7 +70,9 @@ def _tracker(path: Path, definition: Any) -> BaseTracker:
     try:
         tracker = load_definition("tracker", definition)
     except UnknownKindError as error:
-        raise BadInput(f"{path}: {error.reason.replace('import the module that defines it', 'use --import')}") from None
+        raise BadInput(
+            f"{path}: nothing is registered under the kind {error.kind!r}; --import names the module that defines it"
+        ) from None
     except (InvalidDefinition, ValueError, TypeError, AttributeError, LookupError) as error:
         raise BadInput(f"{path}: {error}") from None
     if not isinstance(tracker, BaseTracker):

@@ -44,13 +44,15 @@ class EventOutput:
         self.events = 0
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if not self._bar.disable:
+            self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if not self._bar.disable:
+            self._bar.stop()
 
     def write(self, events: Iterable[TrackerEvent]) -> None:
         """Write events, a line of JSON each.

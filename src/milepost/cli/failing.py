@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from milepost.cli.printing import hush_stdout, note, printable
-from milepost.errors import ConflictingNameError, MilepostError
+from milepost.errors import ConflictingNameError, MilepostError, UnknownKindError
 
 __all__ = ["BadInput", "OneLineErrors", "run_async"]
 
@@ -91,6 +91,11 @@ class OneLineErrors(TyperGroup):
             raise typer.Exit(_CLOSED_PIPE) from None
         except ConflictingNameError as error:
             _say(f"group {error.group_id!r} already has a tracker named {error.name!r}; see --if-exists")
+        except UnknownKindError as error:
+            _say(
+                f"tracker {error.name!r} of group {error.key!r} is of the kind {error.kind!r}, "
+                f"which is not registered here; --import names the module that defines it"
+            )
         except (BadInput, MilepostError) as error:
             _say(str(error))
         except OSError as error:

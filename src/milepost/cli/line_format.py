@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -57,7 +58,7 @@ class LineFormat:
         for key in content:
             if key not in _ENVELOPE:
                 raise BadLine(
-                    f"unknown key {key!r}; a line has group, data, event_id and time (or use --group-key for flat lines)"
+                    f"unknown key {key!r}; a line has group, data, event_id and time, or is flat with --group-key"
                 )
         data = content.get("data", MISSING)
         if not isinstance(data, dict):
@@ -108,5 +109,5 @@ def _time(value: Any, key: str) -> float:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else text[:39] + "…"

@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -38,7 +38,7 @@ class LineSource:
         self._room = threading.Semaphore(_AHEAD)
         self._stopped = False
 
-    async def chunks(self) -> AsyncIterator[list[bytes]]:
+    async def chunks(self) -> AsyncGenerator[list[bytes], None]:
         """Iterate over lists of lines, without their ends.
 
         Raises:
@@ -82,7 +82,7 @@ class LineSource:
 
 
 @contextmanager
-def opened(path: Path | None) -> Iterator[LineSource]:
+def opened(path: Path | None) -> Generator[LineSource, None, None]:
     """Open a file, or stdin for None.
 
     Raises:

@@ -16,10 +16,10 @@ from milepost.cli.database import manager_on, shown
 from milepost.cli.failing import BadInput, run_async
 from milepost.cli.options import DEFAULT_DATABASE, AsJson, Database, Declare, Group, Import
 from milepost.cli.printing import console, counted, printable
-from milepost.manager import TrackingManager
 from milepost.limiters.base import BaseLimiter
 from milepost.limiters.count import CountLimiter
 from milepost.limiters.time import TimeLimiter
+from milepost.manager import TrackingManager
 from milepost.trackers.snapshot import TrackerSnapshot
 
 __all__ = ["EXAMPLES", "show"]
@@ -73,7 +73,7 @@ def _table(rows: Sequence[TrackerSnapshot]) -> Table:
 
 
 def _bar(row: TrackerSnapshot) -> ProgressBar:
-    share = 1.0 if row.completed else max(0.0, min(1.0, float(row.progress / row.target)))
+    share = 1.0 if row.completed else max(0.0, min(1.0, float(row.progress) / float(row.target)))
     style = "green" if row.completed else "yellow" if row.limited else "blue"
     return ProgressBar(total=1.0, completed=share, width=20, complete_style=style, finished_style=style)
 

@@ -10,14 +10,13 @@ import typer
 
 from milepost.cli.database import manager_on
 from milepost.cli.event_output import EventOutput
-from milepost.cli.failing import BadInput, run_async
-from milepost.cli.line_format import BadLine, LineFormat
+from milepost.cli.failing import run_async
+from milepost.cli.line_format import LineFormat
 from milepost.cli.line_source import LineSource, opened
+from milepost.cli.line_tracking import LineTracking
 from milepost.cli.options import DEFAULT_DATABASE, Database, Declare, Import, unicode_text
-from milepost.cli.printing import counted, note, printable
-from milepost.errors import UndecodableError
-from milepost.manager import TrackingManager, TrackItem
-from milepost.tracking.result import TrackResult
+from milepost.cli.printing import note
+from milepost.manager import TrackingManager
 
 __all__ = ["EXAMPLES", "track"]
 
@@ -110,96 +109,13 @@ async def _track(
 ) -> None:
     async with manager:
         with EventOutput(source.size, quiet=quiet) as output:
-            tracking = _Tracking(manager, form, output, skip_bad)
-            async with aclosing(source.chunks()) as chunks:
-                async for chunk in chunks:
-                    await tracking.apply(chunk)
+            tracking = LineTracking(manager, form, output, skip_bad)
+            try:
+                async with aclosing(source.chunks()) as chunks:
+                    async for chunk in chunks:
+                        await tracking.apply(chunk)
+            except BrokenPipeError:
+                note(f"milepost: nobody reads stdout any more; stopped after line {tracking.number}")
+                raise
         if not quiet:
             note(tracking.summary())
-
-
-class _Tracking:
-    """Applies chunks of lines in order, and counts what became of them."""
-
-    def __init__(self, manager: TrackingManager, form: LineFormat, output: EventOutput, skip_bad: bool) -> None:
-        self._manager = manager
-        self._form = form
-        self._output = output
-        self._skip_bad = skip_bad
-        self._number = 0
-        self.applied = self.known = self.unmoved = self.skipped = self.rejected = 0
-        self.first_rejected = ""
-
-    async def apply(self, chunk: list[bytes]) -> None:
-        """Apply a chunk.
-
-        Raises:
-            BadInput: for a bad line, unless they are skipped; what stands before it is applied.
-        """
-        items: list[TrackItem] = []
-        numbers: list[int] = []
-        for line in chunk:
-            self._number += 1
-            if self._number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if not line.strip():
-                continue
-            try:
-                items.append(self._form.item(line))
-            except BadLine as error:
-                message = f"line {self._number}: {error}"
-                if not self._skip_bad:
-                    await self._send(items, numbers)
-                    raise BadInput(f"{message}; {self._so_far()}, nothing after it was") from None
-                self._skip(message)
-            else:
-                numbers.append(self._number)
-        await self._send(items, numbers)
-        self._output.advance(len(chunk), sum(map(len, chunk)) + len(chunk))
-
-    async def _send(self, items: list[TrackItem], numbers: list[int]) -> None:
-        results = await self._manager.track_many(items)
-        failed: tuple[int, Exception] | None = None
-        for number, result in zip(numbers, results, strict=True):
-            if result.error is not None:
-                if self._skip_bad and isinstance(result.error, UndecodableError | ValueError):
-                    self._skip(f"line {number}: {result.error}")
-                else:
-                    failed = failed or (number, result.error)
-            else:
-                self._count(number, result)
-        self._output.write(event for result in results for event in result.events)
-        if failed is not None:
-            raise BadInput(f"line {failed[0]}: {failed[1]}; {self._so_far()}, some after it may be applied too")
-
-    def _count(self, number: int, result: TrackResult) -> None:
-        if result.duplicate:
-            self.known += 1
-            return
-        self.applied += 1
-        if result.rejected:
-            self.rejected += 1
-            name, reason = result.rejected[0]
-            self.first_rejected = self.first_rejected or f"line {number}, tracker {name!r}: {reason}"
-        elif not result.dirtied:
-            self.unmoved += 1
-
-    def _skip(self, message: str) -> None:
-        self.skipped += 1
-        note(f"milepost: {printable(message)}; skipped")
-
-    def _so_far(self) -> str:
-        return f"the {counted(self.applied + self.known, 'line')} before it were applied"
-
-    def summary(self) -> str:
-        """Return what became of the lines, in one line for people."""
-        parts = [f"{counted(self.applied, 'line')} applied", f"{counted(self._output.events, 'event')}"]
-        if self.known:
-            parts.append(f"{self.known} known before by their event ids")
-        if self.unmoved:
-            parts.append(f"{self.unmoved} moved nothing")
-        if self.skipped:
-            parts.append(f"{self.skipped} skipped")
-        if self.rejected:
-            parts.append(f"{self.rejected} rejected by a tracker (first: {printable(self.first_rejected)})")
-        return ", ".join(parts)

@@ -10,6 +10,7 @@ from pydantic import Field
 from milepost._calls import accepted
 from milepost._kinds import Definable
 from milepost.codec import canonical
+from milepost.errors import InvalidDefinition
 
 if TYPE_CHECKING:
     from milepost.conditions.combinators import AllOf, AnyOf, Not
@@ -55,6 +56,8 @@ class BaseCondition(Definable, family="condition"):
     def compiled(self) -> Test:
         """Return the condition as one function of the datum and the context."""
         check, declared = self.check, type(self).check
+        if declared is BaseCondition.check:
+            raise InvalidDefinition(f"{type(self).__name__} must define check(self, data, **kwargs)")
 
         def test(data: Mapping[str, Any], context: Mapping[str, Any]) -> bool:
             return bool(check(data, **accepted(declared, 2, context)))
@@ -87,6 +90,11 @@ class BaseCondition(Definable, family="condition"):
         from milepost.conditions.combinators import Not
 
         return Not(self)
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            "a condition is neither true nor false; combine conditions with &, | and ~, not and, or and not"
+        )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BaseCondition):

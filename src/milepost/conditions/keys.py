@@ -7,7 +7,7 @@ Python's, so ``1``, ``1.0`` and ``True`` are equal; values that do not compare a
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import PlainValidator
@@ -273,7 +273,7 @@ class KeyValueInList(_KeyCondition):
 
     def question(self) -> Callable[[Any], bool]:
         wanted = tuple(self.value)
-        return lambda value: value in wanted
+        return lambda value: _is_among(value, wanted)
 
     def lookups(self) -> tuple[Lookup, ...]:
         return (_equality_lookup(self.key, tuple(self.value)),)
@@ -290,8 +290,19 @@ class KeyValueNotInList(_KeyCondition):
     value: Values
 
     def question(self) -> Callable[[Any], bool]:
-        wanted = self.value
-        return lambda value: value not in wanted
+        wanted = tuple(self.value)
+        return lambda value: not _is_among(value, wanted)
+
+
+def _is_among(value: Any, values: Iterable[Any]) -> bool:
+    """Whether a value equals one of others; what does not compare does not."""
+    for other in values:
+        try:
+            if value == other:
+                return True
+        except (TypeError, ArithmeticError):
+            continue
+    return False
 
 
 def _is_list(value: Any) -> bool:
@@ -310,7 +321,7 @@ class KeyValueListHasItem(_KeyCondition):
 
     def question(self) -> Callable[[Any], bool]:
         wanted = self.value
-        return lambda value: _is_list(value) and any(item == wanted for item in value)
+        return lambda value: _is_list(value) and _is_among(wanted, value)
 
 
 class KeyValueListNotHasItem(_KeyCondition):
@@ -325,7 +336,7 @@ class KeyValueListNotHasItem(_KeyCondition):
 
     def question(self) -> Callable[[Any], bool]:
         wanted = self.value
-        return lambda value: _is_list(value) and not any(item == wanted for item in value)
+        return lambda value: _is_list(value) and not _is_among(wanted, value)
 
 
 class KeyValueListIntersectList(_KeyCondition):
@@ -339,8 +350,8 @@ class KeyValueListIntersectList(_KeyCondition):
     value: Values
 
     def question(self) -> Callable[[Any], bool]:
-        wanted = self.value
-        return lambda value: _is_list(value) and any(item in wanted for item in value)
+        wanted = tuple(self.value)
+        return lambda value: _is_list(value) and any(_is_among(item, wanted) for item in value)
 
 
 class KeyValueListNotIntersectList(_KeyCondition):
@@ -354,5 +365,5 @@ class KeyValueListNotIntersectList(_KeyCondition):
     value: Values
 
     def question(self) -> Callable[[Any], bool]:
-        wanted = self.value
-        return lambda value: _is_list(value) and not any(item in wanted for item in value)
+        wanted = tuple(self.value)
+        return lambda value: _is_list(value) and not any(_is_among(item, wanted) for item in value)

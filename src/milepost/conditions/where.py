@@ -86,5 +86,8 @@ class where:
         """The list at the key has one of these items."""
         return KeyValueListIntersectList(self._key, tuple(items))
 
+    def __repr__(self) -> str:
+        return f"where({self._key!r})"
+
     def __bool__(self) -> bool:
         raise TypeError("where(key) is not a condition yet; compare it: where(key) == value")

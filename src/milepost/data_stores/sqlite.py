@@ -14,7 +14,7 @@ from milepost._patterns import has_wildcard, pattern_to_regex
 from milepost.backends.sqlite.client import SQLiteClient, json_list
 from milepost.backends.sqlite.lease import FileLease
 from milepost.data_stores.base import BaseDataStore, RecordChange
-from milepost.errors import InvalidDefinition
+from milepost.errors import InvalidDefinition, StoreLeased, StoreUnavailable
 from milepost.records import (
     Commit,
     Committed,
@@ -122,6 +122,8 @@ class SQLiteDataStore(BaseDataStore):
         return f"SQLiteDataStore({self.path!r})"
 
     async def open(self, clock: Clock, window: int) -> None:
+        if self._client.is_open:
+            raise StoreLeased(f"{self!r} is open in another manager; give each manager a store object of its own")
         self._window = window
         self._known_definitions.clear()
         self._client = await anyio.to_thread.run_sync(self._fresh_client)
@@ -130,8 +132,6 @@ class SQLiteDataStore(BaseDataStore):
     def _fresh_client(self) -> SQLiteClient:
         parent = Path(self.path).parent
         if self.path != ":memory:" and not parent.is_dir():
-            from milepost.errors import StoreUnavailable
-
             raise StoreUnavailable(f"SQLite at {self.path}: the folder {parent} does not exist")
         return self._client.fresh()
 

@@ -91,6 +91,11 @@ class Verdict(NamedTuple):
     state: LimiterState
 
 
+def _says_yes(answer: object) -> bool:
+    """Whether a method allows; one that returns nothing does."""
+    return answer is None or bool(answer)
+
+
 class LimiterRunner:
     """Runs one limiter as a pure function of its state.
 
@@ -123,7 +128,7 @@ class LimiterRunner:
             return Verdict(True, state)
         working = self._prototype.working_copy(state)
         allowed = working.pre_track(data, tracker, **accepted(self.cls.pre_track, 3, context))
-        return Verdict(allowed is not False, self._prototype.state_of(working))
+        return Verdict(_says_yes(allowed), self._prototype.state_of(working))
 
     def post(self, state: LimiterState, data: Mapping[str, Any], tracker: Any, context: Mapping[str, Any]) -> Verdict:
         """Tell that the datum has counted."""
@@ -131,14 +136,14 @@ class LimiterRunner:
             return Verdict(True, state)
         working = self._prototype.working_copy(state)
         allowed = working.post_track(data, tracker, **accepted(self.cls.post_track, 3, context))
-        if allowed is False:
+        if not _says_yes(allowed):
             working.__dict__["limited"] = True
-        return Verdict(allowed is not False and working.limited is not True, self._prototype.state_of(working))
+        return Verdict(not working.limited, self._prototype.state_of(working))
 
     def reset(self, state: LimiterState, context: Mapping[str, Any]) -> Verdict:
         """Open the limiter again."""
         working = self._prototype.working_copy(state)
-        opened = working.reset(**accepted(self.cls.reset, 1, context)) is not False
+        opened = _says_yes(working.reset(**accepted(self.cls.reset, 1, context)))
         working.__dict__["limited"] = not opened
         if opened and "limited" not in self._prototype.values:
             del working.__dict__["limited"]

@@ -62,7 +62,7 @@ class CountLimiter(BaseLimiter):
             ValueError: when ``reset_count`` is no whole number, or below 0.
         """
         if reset_count is None:
-            vars(self).pop("remaining", None)
+            self.remaining = self.count
             return True
         if isinstance(reset_count, bool) or not isinstance(reset_count, int) or not 0 <= reset_count < 2**63:
             raise ValueError(f"reset_count must be a whole number of at least 0, got {reset_count!r}")

@@ -53,6 +53,8 @@ def _one_number(value: Any, words: str) -> Number:
 
 
 def _targets(value: Any) -> tuple[Number, ...]:
+    if isinstance(value, set | frozenset):
+        raise ValueError(f"must be a list, which has an order, got {value!r}")
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
         targets = tuple(_one_number(item, "a number or a list of numbers") for item in value)
     else:
@@ -230,6 +232,17 @@ class BaseTracker(_Fields, family="tracker"):
             raise InvalidDefinition(f"{type(self).__name__}.target {error}") from None
         check_targets(type(self).__name__, tuple(extended), self.own_values())
         self._replace("target", tuple(extended))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "target" and "_milepost_target" in vars(self):
+            raise AttributeError(
+                f"{type(self).__name__}.target cannot be set; use add_targets(), or make another tracker"
+            )
+        if name in STATE_NAMES and name != "target":
+            raise AttributeError(
+                f"{type(self).__name__}.{name} is state and cannot be set; see init_progress and measure"
+            )
+        super().__setattr__(name, value)
 
     def _replace(self, name: str, value: Any) -> None:
         live = self.__dict__.get("_milepost_live")

@@ -28,7 +28,14 @@ from milepost.trackers.numerics.count import CountTracker
 from milepost.trackers.policies import ResetPolicy
 from milepost.trackers.snapshot import Life, TrackerSnapshot
 
-__all__ = ["Blueprint", "blueprint_from_text", "blueprint_of", "known_blueprint", "state_before_adding", "tracker_of"]
+__all__ = [
+    "Blueprint",
+    "blueprint_from_text",
+    "blueprint_of",
+    "known_blueprint",
+    "state_before_adding",
+    "tracker_from_text",
+]
 
 _COMMON: Final = frozenset(
     {
@@ -94,7 +101,9 @@ class Blueprint:
         values = self.prototype.working_copy(NO_STATE).own_values()
         common = {name: values[name] for name in _COMMON - {"target", "group_id"} if name in values}
         others = {name: value for name, value in values.items() if name not in _COMMON}
-        return TrackerDefinition(kind=self.kind, targets=self.targets, hash=self.hash, fields=others, **common)
+        made = TrackerDefinition(kind=self.kind, targets=self.targets, hash=self.hash, fields=others, **common)
+        made._text = self.text
+        return made
 
     def start(self, incarnation: int, serial: int, now: float, expires_at: float | None = None) -> TrackerSnapshot:
         """Return the state of a tracker that is added now."""
@@ -223,14 +232,16 @@ def _load(definition: Mapping[str, Any]) -> BaseTracker:
     tracker = load_definition("tracker", definition)
     if not isinstance(tracker, BaseTracker):
         raise InvalidDefinition(f"the kind {definition.get('kind')!r} is no tracker")
+    if type(tracker).measure is BaseTracker.measure:
+        raise InvalidDefinition(f"{type(tracker).__name__} must define measure(self, data, **kwargs)")
     values = tracker.own_values()
     check_targets(type(tracker).__name__, values["target"], values)
     return tracker
 
 
-def tracker_of(definition: TrackerDefinition) -> BaseTracker:
+def tracker_from_text(text: str) -> BaseTracker:
     """Return a new tracker object of a definition."""
-    return _load(loads(_known[definition.hash].text))
+    return _load(loads(text))
 
 
 def state_before_adding(tracker: BaseTracker) -> TrackerSnapshot:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from milepost.conditions.base import BaseCondition
 from milepost.limiters.base import BaseLimiter
@@ -35,8 +35,10 @@ class TrackerDefinition(BaseModel):
     hash: str = ""
     """BLAKE2b, 128 bits, of the canonical definition; 22 characters."""
 
+    _text: str = PrivateAttr(default="")
+
     def to_tracker(self) -> BaseTracker:
         """Return a new tracker object of this definition."""
-        from milepost.trackers.blueprint import tracker_of
+        from milepost.trackers.blueprint import tracker_from_text
 
-        return tracker_of(self)
+        return tracker_from_text(self._text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from milepost._clock import utc
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
     from milepost.trackers.blueprint import Blueprint
     from milepost.trackers.definition import TrackerDefinition
 
-__all__ = ["Life", "TrackerSnapshot"]
+__all__ = ["NOWHERE", "Life", "TrackerSnapshot"]
 
 
-_NOWHERE: Final = float("-inf")
+NOWHERE: Final = float("-inf")
 
 
 class Life(NamedTuple):
@@ -42,6 +43,20 @@ class Life(NamedTuple):
     removed: bool = False
 
 
+class Gates(NamedTuple):
+    """What a tracker's limiters, and a tracker of a user's own, remember."""
+
+    mask: int
+    """Which limiters refuse, as bits."""
+    limits: tuple[LimiterState, ...]
+    """The limiters' states."""
+    state: Mapping[str, Any]
+    """The tracker's own state beyond its progress."""
+
+
+OPEN: Final = Gates(0, (), NO_STATE)
+
+
 class TrackerSnapshot:
     """A tracker as it was at one moment.
 
@@ -49,7 +64,7 @@ class TrackerSnapshot:
     the definition (``conditions``, ``key``, a custom tracker's fields and state) can be read too.
     """
 
-    __slots__ = ("blueprint", "ceiling", "life", "limits", "mask", "progress", "stage", "state", "updated_at")
+    __slots__ = ("blueprint", "ceiling", "gates", "life", "progress", "stage", "updated_at")
 
     def __init__(
         self,
@@ -67,10 +82,8 @@ class TrackerSnapshot:
         self.progress = progress
         self.stage = stage
         self.updated_at = updated_at
-        self.mask = mask
-        self.limits = limits
+        self.gates = Gates(mask, limits, state) if mask or limits or state else OPEN
         self.life = life
-        self.state = state
         self.ceiling = ceiling
         """What :meth:`find_ceiling` found, once it was asked for."""
 
@@ -78,8 +91,24 @@ class TrackerSnapshot:
         """Return below which progress a plain count moves without anything else happening."""
         blueprint = self.blueprint
         plain = blueprint.counts and not blueprint.limiters and not self.mask and not self.life.removed
-        self.ceiling = blueprint.targets[self.stage] if plain and self.stage < len(blueprint.targets) else _NOWHERE
+        plain = plain and not isinstance(self.progress, Decimal)  # whose sum depends on the thread's context
+        self.ceiling = blueprint.targets[self.stage] if plain and self.stage < len(blueprint.targets) else NOWHERE
         return self.ceiling
+
+    @property
+    def mask(self) -> int:
+        """Which limiters refuse, as bits."""
+        return self.gates.mask
+
+    @property
+    def limits(self) -> tuple[LimiterState, ...]:
+        """The limiters' states."""
+        return self.gates.limits
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """The tracker's own state beyond its progress."""
+        return self.gates.state
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from milepost._working import NO_STATE
 from milepost.errors import ConflictingNameError, TrackerNotFound
 from milepost.events.codes import (
     EVENT_TRACKER_ADDED,
@@ -140,8 +141,7 @@ class UpdateTracker(Command):
             return row
         fresh = self.blueprint.start(row.life.incarnation, row.life.serial, draft.now)
         limits, mask = self._carried(row, fresh.limits)
-        stage = row.stage if row.stage < len(row.blueprint.targets) else _stages_passed(row, self.blueprint)
-        stage = min(stage, len(self.blueprint.targets))
+        stage = _stage_in(self.blueprint, row)
         life = row.life
         if stage < len(self.blueprint.targets):
             life = life._replace(completed_at=None if not self.blueprint.loops else life.completed_at)
@@ -163,9 +163,12 @@ class UpdateTracker(Command):
         return tuple(limits), mask
 
 
-def _stages_passed(row: TrackerSnapshot, blueprint: Blueprint) -> int:
-    """Where a completed tracker stands when its targets were changed: after those it had completed."""
-    return min(len(row.blueprint.targets), len(blueprint.targets))
+def _stage_in(blueprint: Blueprint, row: TrackerSnapshot) -> int:
+    """Return where a state stands among other targets: no further than it was, and than its progress reaches."""
+    if blueprint.policy & ResetPolicy.PROGRESS:  # each stage starts anew, so the progress does not tell
+        last = len(blueprint.targets) if row.completed else len(blueprint.targets) - 1
+        return min(row.stage, last)
+    return min(row.stage, sum(target <= row.progress for target in blueprint.targets))
 
 
 def present_row(draft: RecordDraft, name: str) -> TrackerSnapshot | None:
@@ -197,12 +200,12 @@ class ResetTracker(Command):
         limits, mask = row.limits, row.mask
         if policy & ResetPolicy.LIMITER and limits:
             limits, mask = reset_limiters(blueprint, limits, {**self.context, "now_ts": now})
-        progress, stage = row.progress, row.stage
+        progress, stage, state = row.progress, row.stage, row.state
         life = row.life._replace(resets=row.life.resets + 1)
         if policy & ResetPolicy.PROGRESS:
-            progress, stage = blueprint.initial, 0
+            progress, stage, state = blueprint.initial, 0, NO_STATE
             life = life._replace(completed_at=None)
-        reset = TrackerSnapshot(blueprint, progress, stage, now, mask, limits, life, row.state)
+        reset = TrackerSnapshot(blueprint, progress, stage, now, mask, limits, life, state)
         draft.put(reset)
         draft.emit(EVENT_TRACKER_RESET, reset, now)
         return True

@@ -10,7 +10,7 @@ from milepost.events.types import TrackerEvent
 from milepost.records import Commit, Record
 from milepost.trackers.snapshot import TrackerSnapshot
 from milepost.tracking.plan import Plan, PlanBook
-from milepost.tracking.result import TrackResult
+from milepost.tracking.result import FullTrackResult, TrackResult
 from milepost.tracking.step import track
 
 __all__ = ["RecordDraft"]
@@ -132,11 +132,11 @@ class RecordDraft:
             self.puts[row.blueprint.name] = row
             if row.life.serial > self.serial:
                 self.serial = row.life.serial
-        if result.drafts:
+        if isinstance(result, FullTrackResult) and result.drafts:
             result.events = tuple(
                 self.emit(draft.type, draft.tracker, now, draft.limiter, draft.times) for draft in result.drafts
             )
-            del result.drafts
+            result.drafts = []
             for row in result.dirtied:
                 if row.life.removed:
                     self.drop(row.name)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from milepost.trackers.blueprint import Blueprint
 from milepost.trackers.snapshot import TrackerSnapshot
 from milepost.tracking.plan import Plan
+from milepost.tracking.result import FullTrackResult
 from milepost.tracking.step import Numbering, Rows, track
 
 __all__ = ["Explanation", "TrackerExplanation", "WouldBe", "explain"]
@@ -77,6 +78,7 @@ def explain(
     """Return what a datum would do, tracker by tracker."""
     result = track(plan, rows, numbering, data, now, context)
     moved = {row.name: row for row in result.dirtied}
+    drafts = result.drafts if isinstance(result, FullTrackResult) else []
     rejected = {item.name: item.reason for item in result.rejected}
     explained: list[TrackerExplanation] = []
     for blueprint in plan.blueprints:
@@ -85,7 +87,7 @@ def explain(
             row = blueprint.start(numbering.incarnation, numbering.serial + 1, now)
         if row.life.removed:
             continue
-        codes = tuple(draft.type for draft in result.drafts or () if draft.tracker.name == blueprint.name)
+        codes = tuple(draft.type for draft in drafts if draft.tracker.name == blueprint.name)
         explained.append(
             _explain(blueprint, row, moved.get(blueprint.name), rejected.get(blueprint.name), codes, data, now, context)
         )

@@ -7,7 +7,7 @@ depends on its size and on what it matches, not on how many trackers there are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from milepost._keypaths import MISSING, step_into
@@ -129,11 +129,10 @@ class Index:
                     if hit:
                         found = hit if found is None else found + hit
         else:
-            for key, value in data.items():
-                if key.__class__ is str and key in root:
-                    hit = _collect(root[key], value)
-                    if hit:
-                        found = hit if found is None else found + hit
+            for key in _shared_keys(data, root):
+                hit = _collect(root[key], data[key])
+                if hit:
+                    found = hit if found is None else found + hit
         always = self.always
         if found is None:
             return always
@@ -142,6 +141,17 @@ class Index:
         if len(found) > 1:
             found = sorted(found)
         return found
+
+
+def _shared_keys(data: Mapping[Any, Any], nodes: Mapping[str, _Node]) -> Iterable[str]:
+    """Return the keys of a datum under which something is filed."""
+    keys: list[str] = []
+    for key in data:
+        if key.__class__ is not str:  # it may still equal one, but its own methods are not to be trusted
+            return [known for known in nodes if data.get(known, MISSING) is not MISSING]
+        if key in nodes:
+            keys.append(key)
+    return keys
 
 
 def _collect(node: _Node, value: Any) -> list[Entry]:
@@ -156,10 +166,9 @@ def _collect(node: _Node, value: Any) -> list[Entry]:
             hit = [*hit, *node.slow.values()]
     children = node.children
     if children is not None and isinstance(value, Mapping | list | tuple):
+        segments: Iterable[str] = children
         if isinstance(value, Mapping) and len(value) < len(children):
-            segments = [key for key in value if key.__class__ is str and key in children]
-        else:
-            segments = list(children)
+            segments = _shared_keys(value, children)
         for segment in segments:
             inner = step_into(value, segment)
             if inner is not MISSING:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from milepost.trackers.snapshot import TrackerSnapshot
 
 if TYPE_CHECKING:
     from milepost.events.types import TrackerEvent
 
-__all__ = ["Rejected", "TrackResult"]
+__all__ = ["FullTrackResult", "Rejected", "TrackResult"]
+
+
+_MORE: Final = ("rejected", "duplicate", "error")
 
 
 class Rejected(NamedTuple):
@@ -27,6 +31,8 @@ class TrackResult(tuple[bool, list[TrackerSnapshot], list[TrackerSnapshot], list
     limited when the call ends.
     """
 
+    __slots__ = ()  # most calls do no more than move rows; for what is more see FullTrackResult
+
     events: tuple[TrackerEvent, ...] = ()
     """The events that the call caused, in order."""
     rejected: tuple[Rejected, ...] = ()
@@ -35,7 +41,6 @@ class TrackResult(tuple[bool, list[TrackerSnapshot], list[TrackerSnapshot], list
     """Whether the event id was known already; then nothing was changed."""
     error: Exception | None = None
     """Why the item was not applied (``track_many``)."""
-    drafts: list[Any] | None = None
 
     @property
     def ok(self) -> bool:
@@ -62,13 +67,32 @@ class TrackResult(tuple[bool, list[TrackerSnapshot], list[TrackerSnapshot], list
 
     def __repr__(self) -> str:
         shown = [f"ok={self[0]}", f"dirtied={self[1]}", f"completed={self[2]}", f"limited={self[3]}"]
-        shown += [f"{name}={value!r}" for name, value in vars(self).items() if name != "drafts"]
+        if self.events:
+            shown.append(f"events=[{', '.join(event.code for event in self.events)}]")
+        shown += [f"{name}={value!r}" for name in _MORE if (value := getattr(self, name))]
         return f"TrackResult({', '.join(shown)})"
 
     @classmethod
     def refused(cls, *, duplicate: bool = False, error: Exception | None = None) -> TrackResult:
         """Return the result of a call that was not applied."""
-        result = cls((False, [], [], []))
+        result = FullTrackResult((False, [], [], []))
         result.duplicate = duplicate
         result.error = error
         return result
+
+
+class FullTrackResult(TrackResult):
+    """The result of a call that caused events, was rejected or refused, or began rows."""
+
+    drafts: list[Any]
+    """Events to be, until the commit makes them events."""
+    begins: bool = False
+    """Whether a row begins: a declared tracker moves for the first time."""
+
+    @property
+    def says_more(self) -> bool:
+        """Whether it takes more than moving rows to commit it."""
+        return bool(self.drafts) or self.begins
+
+    delivery: asyncio.Future[None] | None = None
+    """What to wait for until its events are delivered."""

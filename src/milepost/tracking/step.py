@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from milepost._numbers import Number, Refused
+from milepost._numbers import Number, Refused, whole_cycles
 from milepost._working import NO_STATE
 from milepost.errors import InvalidDefinition
 from milepost.events.codes import (
@@ -18,10 +18,10 @@ from milepost.events.codes import (
 from milepost.limiters.base import LimiterState
 from milepost.trackers.blueprint import Blueprint
 from milepost.trackers.policies import ResetPolicy
-from milepost.trackers.snapshot import Life, TrackerSnapshot
+from milepost.trackers.snapshot import NOWHERE, Life, TrackerSnapshot
 from milepost.tracking.index import Entry
 from milepost.tracking.plan import Plan
-from milepost.tracking.result import Rejected, TrackResult
+from milepost.tracking.result import FullTrackResult, Rejected, TrackResult
 
 __all__ = ["Draft", "Rows", "reset_limiters", "track"]
 
@@ -79,7 +79,7 @@ def track(
     dirtied: list[TrackerSnapshot] = []
     completed: list[TrackerSnapshot] = []
     limited: list[TrackerSnapshot] = []
-    result: TrackResult = _new_tuple(TrackResult, (True, dirtied, completed, limited))
+    full: FullTrackResult | None = None  # made when there is more to say than what moved
     verdicts: dict[bytes, bool] | None = None
     begun = 0
     for entry in plan.index.candidates(data):
@@ -93,34 +93,43 @@ def track(
                 continue
             if verdicts is None:
                 verdicts = {}
-            if not _holds(entry, data, context, verdicts, result):
+            refusals: list[Rejected] = []
+            holds = _holds(entry, data, context, verdicts, refusals)
+            if refusals:
+                full = full or _full_result(dirtied, completed, limited)
+                full.rejected += tuple(refusals)
+            if not holds:
                 continue
-        if blueprint.counts and not progressed:
-            progress = row.progress + 1
-            ceiling = row.ceiling
-            if ceiling is None:
-                ceiling = row.find_ceiling()
-            if progress < ceiling:
-                moved = _bare(TrackerSnapshot)  # half the time of calling __init__
-                moved.blueprint = blueprint
-                moved.progress = progress
-                moved.stage = row.stage
-                moved.updated_at = now
-                moved.mask = 0
-                moved.limits = row.limits
-                moved.life = row.life
-                moved.state = row.state
-                moved.ceiling = ceiling
-                dirtied.append(moved)
-                if is_new:
-                    begun += 1
-                continue
-        if row.stage < len(blueprint.targets) and not row.life.removed:
-            changed = _Move(blueprint, row, data, now, context, result, progressed).run()
+        ceiling = row.ceiling
+        if ceiling is None:
+            ceiling = row.find_ceiling()
+        if ceiling is not NOWHERE and not progressed and (progress := row.progress + 1) < ceiling:
+            moved = _bare(TrackerSnapshot)  # half the time of calling __init__
+            moved.blueprint = blueprint
+            moved.progress = progress
+            moved.stage = row.stage
+            moved.updated_at = now
+            moved.gates = row.gates
+            moved.life = row.life
+            moved.ceiling = ceiling
+            dirtied.append(moved)
+            if is_new:
+                begun += 1
+        elif row.stage < len(blueprint.targets) and not row.life.removed:
+            if full is None:
+                full = _full_result(dirtied, completed, limited)
+            changed = _Move(blueprint, row, data, now, context, full, progressed).run()
             if is_new and changed:
                 begun += 1
-    if begun and result.drafts is None:
-        result.drafts = []  # more than a move of rows: a row begins
+    if begun:
+        full = full or _full_result(dirtied, completed, limited)
+        full.begins = True
+    return full or _new_tuple(TrackResult, (True, dirtied, completed, limited))
+
+
+def _full_result(*lists: list[TrackerSnapshot]) -> FullTrackResult:
+    result: FullTrackResult = _new_tuple(FullTrackResult, (True, *lists))
+    result.drafts = []
     return result
 
 
@@ -129,7 +138,7 @@ def _holds(
     data: Mapping[str, Any],
     context: Mapping[str, Any],
     verdicts: dict[bytes, bool],
-    result: TrackResult,
+    refusals: list[Rejected],
 ) -> bool:
     """Whether all conditions hold; each distinct one is evaluated at most once per datum."""
     for identity, test in entry.tests:
@@ -138,7 +147,7 @@ def _holds(
             try:
                 verdict = test(data, context)
             except Exception as error:  # a custom condition, or a value whose __eq__ raises
-                result.rejected += (Rejected(entry.blueprint.name, f"a condition raised {_say(error)}"),)
+                refusals.append(Rejected(entry.blueprint.name, f"a condition raised {_say(error)}"))
                 verdict = False
             else:
                 verdicts[identity] = verdict
@@ -178,7 +187,7 @@ class _Move:
         data: Mapping[str, Any],
         now: float,
         context: Mapping[str, Any],
-        result: TrackResult,
+        result: FullTrackResult,
         progressed: bool,
     ) -> None:
         self.blueprint = blueprint
@@ -211,10 +220,7 @@ class _Move:
             self.result.dirtied.append(row)
             if self.mask:
                 self.result.limited.append(row)
-            if self.drafts:
-                if self.result.drafts is None:
-                    self.result.drafts = []
-                self.result.drafts += self.drafts
+            self.result.drafts += self.drafts
         elif self.mask:
             self.result.limited.append(self.row)
         return changed
@@ -305,11 +311,7 @@ class _Move:
             finished = self._snapshot(self.stage)
             self.drafts.append(Draft(EVENT_TRACKER_ALL_COMPLETED, finished))
             return finished
-        times = 1
-        excess: Number = self.progress - last  # type: ignore[operator]  # both are of one number type here
-        if excess >= last:
-            whole, excess = divmod(excess, last)  # type: ignore[operator]
-            times += int(whole)
+        times, excess = whole_cycles(self.progress, last)
         cycle = self.life.cycle + times
         self.life = self.life._replace(cycle=cycle - 1, completed_at=self.now)
         finished = self._snapshot(len(self.blueprint.targets))
@@ -327,6 +329,7 @@ class _Move:
             self.limits, self.mask = reset_limiters(self.blueprint, self.limits, {"now_ts": self.now})
         if policy & _RESET_PROGRESS:
             self.progress = self.blueprint.initial
+            self.state = NO_STATE
             return True
         return False
 

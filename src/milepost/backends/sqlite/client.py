@@ -21,6 +21,7 @@ except ModuleNotFoundError as error:
 
 __all__ = ["SQLiteClient", "json_list"]
 
+_SCHEMA: Final = files("milepost.backends.sqlite").joinpath("schema.sql").read_text("utf-8")
 _VERSION: Final = 1
 _APPLICATION_ID: Final = 0x6D6C7074  # "mlpt"
 
@@ -46,6 +47,11 @@ class SQLiteClient:
     def fresh(self) -> SQLiteClient:
         """Return a client with the same settings that was never opened."""
         return SQLiteClient(self.path, self._synchronous, self._timeout)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is connected."""
+        return self._writer is not None
 
     async def open(self) -> None:
         """Connect and make the tables.
@@ -84,10 +90,9 @@ class SQLiteClient:
             raise StoreUnavailable(f"{self.path} is a database, but not one of milepost's")
         if version > _VERSION:
             raise StoreUnavailable(f"{self.path} was written by a newer milepost (layout {version}, known: {_VERSION})")
-        schema = files("milepost.backends.sqlite").joinpath("schema.sql").read_text("utf-8")
         await connection.executescript(
             f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION};"
-            f"{schema}"
+            f"{_SCHEMA}"
             "INSERT OR IGNORE INTO meta (name, value) VALUES ('epoch', 1); COMMIT;"
         )
 

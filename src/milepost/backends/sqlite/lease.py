@@ -41,7 +41,7 @@ class FileLease:
         except sqlite3.OperationalError as error:
             connection.close()
             raise StoreLeased(
-                f"{self._path} is in use by another process"
+                f"{self._path} is in use elsewhere"
                 + (', and write="behind" needs it alone' if exclusive else ' that has it alone (write="behind")')
             ) from error
         self._connection = connection

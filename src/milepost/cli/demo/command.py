@@ -36,13 +36,9 @@ _BATCH: Final = 1000
 Fast = Annotated[bool, typer.Option("--fast", help="No animation: as fast as the engine is.")]
 Where = Annotated[
     str,
-    typer.Option(
-        "--database", "-d", metavar="PATH|URL", help="The SQLite file to track into.", callback=unicode_text
-    ),
+    typer.Option("--database", "-d", metavar="PATH|URL", help="The SQLite file to track into.", callback=unicode_text),
 ]
-Seconds = Annotated[
-    float, typer.Option("--seconds", min=0.1, max=600, help="How long the animation takes, about.")
-]
+Seconds = Annotated[float, typer.Option("--seconds", min=0.1, max=600, help="How long the animation takes, about.")]
 
 
 def demo(fast: Fast = False, database: Where = _DATABASE, seconds: Seconds = 12.0) -> None:
@@ -57,16 +53,17 @@ def demo(fast: Fast = False, database: Where = _DATABASE, seconds: Seconds = 12.
     screen = console()
     animated = screen.is_terminal and not fast
     agrees = run_async(
-        _demo(manager_on(database), shown(database), screen, seconds if animated else None),
+        _demo(manager_on(database), purchases(), shown(database), screen, seconds if animated else None),
         interrupted="stopped; run it again and it goes on from here",
     )
     if not agrees:
         raise typer.Exit(1)
 
 
-async def _demo(manager: TrackingManager, database: str, screen: Console, seconds: float | None) -> bool:
+async def _demo(
+    manager: TrackingManager, everything: list[Purchase], database: str, screen: Console, seconds: float | None
+) -> bool:
     """Run the demo; return whether the database agrees with the file of purchases."""
-    everything = purchases()
     declare_goals(manager)
     customers = len({purchase.customer for purchase in everything})
     screen.print(f"Tracking {len(everything)} purchases by {customers} customers into {database}", soft_wrap=True)
@@ -87,11 +84,8 @@ async def _demo(manager: TrackingManager, database: str, screen: Console, second
 
 
 async def _quickly(manager: TrackingManager, everything: list[Purchase]) -> Position:
-    position = None
-    async for position in replay(manager, everything, _BATCH):
-        pass
-    assert position is not None
-    return position
+    positions = [position async for position in replay(manager, everything, _BATCH)]
+    return positions[-1]
 
 
 async def _animated(
@@ -104,15 +98,15 @@ async def _animated(
     batch = ceil(len(everything) / (seconds * _FRAMES_PER_SECOND))
     clock = asyncio.get_running_loop()
     due = clock.time()
-    position = None
+    positions: list[Position] = []
     with board.live:
         async for position in replay(manager, everything, batch):
+            positions.append(position)
             board.show(position)
             if position.fresh:
                 due = max(due + 1 / _FRAMES_PER_SECOND, clock.time())
                 await asyncio.sleep(due - clock.time())
-    assert position is not None
-    return position
+    return positions[-1]
 
 
 def _what_happened(position: Position, database: str, took: float | None) -> str:
@@ -128,7 +122,8 @@ def _total(screen: Console, standings: Standings, everything: list[Purchase], da
     expected = added_up(everything)
     agrees = standings == expected
     screen.print(f"Total spend: {standings.spend} dollars, by {standings.customers} customers.")
-    screen.print(f"(A tracker rests at its last target: what comes after ${GOALS['spend'][-1]} is not in it.)", style="dim")
+    last = GOALS["spend"][-1]
+    screen.print(f"(A tracker rests at its last target: what comes after ${last} is not in it.)", style="dim")
     if agrees:
         screen.print("Exactly what adding up the file without the engine gives.", style="green")
     else:

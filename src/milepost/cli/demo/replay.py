@@ -31,9 +31,7 @@ class Position:
     last: Purchase
 
 
-async def replay(
-    manager: TrackingManager, purchases: Sequence[Purchase], batch: int
-) -> AsyncIterator[Position]:
+async def replay(manager: TrackingManager, purchases: Sequence[Purchase], batch: int) -> AsyncIterator[Position]:
     """Track purchases, and say after every batch how far it got.
 
     Args:

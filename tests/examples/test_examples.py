@@ -1,0 +1,303 @@
+"""Every program in ``examples/`` runs as it stands, twice in a row, and prints what it promises."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import milepost
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PROGRAMS = sorted(path.name for path in EXAMPLES.glob("*.py"))
+
+Run = Callable[[str], list[str]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Run a program twice in a row in one empty folder; the lines that both runs printed."""
+    printed: dict[str, list[str]] = {}
+
+    def lines_of(program: str) -> list[str]:
+        if program not in printed:
+            folder = tmp_path_factory.mktemp("elsewhere")
+            first, second = (output_of(EXAMPLES / program, folder) for _ in range(2))
+            assert first == second
+            assert list(folder.iterdir()) == []
+            printed[program] = first.splitlines()
+        return printed[program]
+
+    return lines_of
+
+
+def output_of(program: Path, folder: Path) -> str:
+    """Return what a program prints; it must succeed and have nothing to complain about."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(program)],
+        cwd=folder,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def after(lines: list[str], heading: str) -> list[str]:
+    """Return the indented lines that follow a heading."""
+    rest = lines[lines.index(heading) + 1 :]
+    indented = next((i for i, line in enumerate(rest) if not line.startswith("  ")), len(rest))
+    return [line.strip() for line in rest[:indented]]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_runs_twice_in_a_row(program: str, run: Run) -> None:
+    """Both runs succeed from any folder, print the same, complain of nothing and leave no file behind."""
+    assert run(program)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_says_how_to_run_it(program: str) -> None:
+    """The first thing in a program is what it shows and the command that runs it."""
+    docstring = ast.get_docstring(ast.parse((EXAMPLES / program).read_text("utf-8")))
+    assert docstring is not None
+    assert f"    python examples/{program}" in docstring
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_uses_public_names_only(program: str) -> None:
+    """What a newcomer copies comes from ``milepost`` itself, or from ``milepost.testing``."""
+    imported: set[tuple[str, str]] = set()
+    for node in ast.walk(ast.parse((EXAMPLES / program).read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            imported |= {(alias.name, "") for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported |= {(node.module or "", alias.name) for alias in node.names}
+    ours = {(module, name) for module, name in imported if module.split(".")[0] == "milepost"}
+    assert ours
+    for module, name in ours:
+        assert (module == "milepost" and name in milepost.__all__) or module == "milepost.testing", (module, name)
+
+
+def test_user_activity_announces_every_milestone_with_its_own_target(run: Run) -> None:
+    """Users that share the list objects are announced each stage they finish, with progress and target of it."""
+    lines = run("01_user_activity.py")
+    assert after(lines, "milestones:") == [
+        "alice: 10 of 10 reached",
+        "alice: 50 of 50 reached",
+        "alice: 100 of 100 reached",
+        "alice: 500 of 500 reached",
+        "alice: 1000 of 1000 reached, all done!",
+        "bob: 10 of 10 reached",
+        "bob: 50 of 50 reached",
+        "bob: 100 of 100 reached",
+        "carol: 10 of 10 reached",
+    ]
+
+
+def test_user_activity_leaves_the_shared_lists_alone(run: Run) -> None:
+    """Each user heads for a target of their own, and the list that they share is what it was."""
+    lines = run("01_user_activity.py")
+    assert after(lines, "where everybody stands:") == [
+        "alice: progress 1000, target 1000, completed True",
+        "bob: progress 180, target 500, completed False",
+        "carol: progress 15, target 50, completed False",
+    ]
+    assert lines[-1] == "the shared list is still [10, 50, 100, 500, 1000]"
+
+
+def test_rate_limiter_stops_at_the_hundredth_request_and_reopens(run: Run) -> None:
+    """The hundredth of 105 requests counts and limits; the caller's own limiter shows what remains."""
+    assert run("02_rate_limiter.py") == [
+        "api_key_001 is limited at request 100",
+        "100 served, 5 refused, 0 remaining, limited: True",
+        "a refused request is no error: ok=True dirtied=[] completed=[] "
+        "limited=[<CountTracker 'requests' progress=100/1000 limited>]",
+        "after the reset: 100 remaining, limited: False",
+        "one request later: 99 remaining",
+    ]
+
+
+def test_order_processing_counts_three_orders_and_their_revenue(run: Run) -> None:
+    """Of five orders three are completed; their amounts, at the key that is the default, make 545.5."""
+    lines = run("03_order_processing.py")
+    assert lines == [
+        "order 1 completed: completed_orders 1, revenue 150.0",
+        "order 2 pending: moves nothing",
+        "order 3 completed: completed_orders 2, revenue 225.5",
+        "order 4 completed: completed_orders 3, revenue 545.5",
+        "order 5 cancelled: moves nothing",
+        "completed orders: 3 of 100",
+        "revenue: 545.5 of 10000",
+    ]
+    revenue = next(node for node in calls_in("03_order_processing.py") if name_of(node) == "AccumulationTracker")
+    assert "key" not in {keyword.arg for keyword in revenue.keywords}
+
+
+def test_campaign_analytics_counts_clicks_conversions_and_revenue(run: Run) -> None:
+    """A conversion needs both of its conditions; one large order passes two targets, announced in order."""
+    lines = run("04_campaign_analytics.py")
+    assert after(lines, "milestones:") == [
+        "clicks passed 10, now at 10",
+        "revenue passed 50, now at 120.0",
+        "revenue passed 100, now at 120.0",
+        "conversions passed 3, now at 3",
+    ]
+    assert after(lines, "the campaign:") == [
+        "clicks: 12 of 100, stage 2",
+        "conversions: 3 of 25, stage 2",
+        "revenue: 268.99 of 1000, stage 3",
+    ]
+
+
+def test_campaign_analytics_explains_which_condition_says_no(run: Run) -> None:
+    """``explain`` names, for each tracker, the condition that a purchase without an order fails."""
+    assert after(run("04_campaign_analytics.py"), "why does a purchase without an order count nowhere?") == [
+        "clicks: KeyValueEQ(key='event', value='click') does not hold",
+        "conversions: KeyExists(key='order.id') does not hold",
+        "revenue: KeyValueGT(key='order.total', value=0) does not hold",
+    ]
+
+
+def test_session_monitoring_refuses_one_call_and_opens_again(run: Run) -> None:
+    """Of 70 calls, 1.001 s apart, the first beyond the minute is refused; a reset lets the others through."""
+    assert run("05_session_monitoring.py") == [
+        "session_001 timed out 60.06 s after it was opened",
+        "it was opened again for another minute",
+        "69 allowed, 1 blocked in 70.07 s",
+    ]
+
+
+def test_custom_rules_survive_restarts_with_their_state(run: Run) -> None:
+    """After a restart the condition still refuses what it refused, and the limiter has what it had left."""
+    lines = run("06_custom_rules.py")
+    assert after(lines, "first run:") == [
+        "30 at 10:00: counted",
+        "500 at 23:00: not within hours",
+        "45 at 12:00: counted",
+        "spent 75, 25 remaining of 100",
+    ]
+    assert after(lines, "after a restart:") == [
+        "spent 75, 25 remaining of 100",
+        "500 at 23:00: not within hours",
+        "25 at 11:00: counted",
+        "10 at 11:00: refused",
+    ]
+
+
+def test_custom_limiter_resets_with_a_value_of_its_own(run: Run) -> None:
+    """A limiter that was limited before a restart still is, until ``reset_value`` opens it with a new budget."""
+    assert after(run("06_custom_rules.py"), "after another restart:") == [
+        "10 at 14:00: refused",
+        "spent 100, 0 remaining of 100",
+        "10 at 14:00: counted",
+        "spent 110, 40 remaining of 100",
+    ]
+
+
+def test_custom_rules_are_plain_classes() -> None:
+    """The condition's ``__init__`` calls no ``super().__init__()``, the limiter's does; both are accepted."""
+    tree = ast.parse((EXAMPLES / "06_custom_rules.py").read_text("utf-8"))
+    polite = {
+        cls.name: any(name_of(call) == "super" for call in ast.walk(method) if isinstance(call, ast.Call))
+        for cls in tree.body
+        if isinstance(cls, ast.ClassDef)
+        for method in cls.body
+        if isinstance(method, ast.FunctionDef) and method.name == "__init__"
+    }
+    assert polite == {"PlacedBetween": False, "BudgetLimiter": True}
+
+
+def test_declared_goals_hold_for_every_user_and_are_stored_for_those_who_moved(run: Run) -> None:
+    """All users have the goals, also one never seen before; only users who moved have rows."""
+    lines = run("07_declared_goals.py")
+    assert after(lines, "what happens:") == [
+        "user:ada reached 'first lesson'",
+        "user:ben reached 'first lesson'",
+        "user:ada reached 'minutes'",
+    ]
+    assert after(lines, "where they stand:") == [
+        "user:ada: first lesson 1/1, lessons 2/5, minutes 65/60",
+        "user:ben: first lesson 1/1, lessons 1/5, minutes 10/60",
+        "user:cleo: first lesson 0/1, lessons 0/5, minutes 0/60",
+        "user:somebody-new: first lesson 0/1, lessons 0/5, minutes 0/60",
+    ]
+    assert lines[-1] == "stored: user:ada, user:ben"
+
+
+def test_web_app_counts_an_order_once_and_keeps_the_quota(run: Run) -> None:
+    """An order sent twice is known and counts once; beyond the quota customers get a 429, each their own."""
+    assert run("08_web_app.py") == [
+        "POST /orders/ada {'id': 'order-1', 'total': 60}: 200 {\"known\": false, \"spent\": 60}",
+        "  (a voucher for customer:ada: 100 spent)",
+        "POST /orders/ada {'id': 'order-2', 'total': 70}: 200 {\"known\": false, \"spent\": 130}",
+        "POST /orders/ada {'id': 'order-2', 'total': 70}: 200 {\"known\": true, \"spent\": 130}",
+        "  (the quota of client:ada is used up)",
+        "POST /orders/ada {'id': 'order-3', 'total': 5}: 200 {\"known\": false, \"spent\": 135}",
+        "POST /orders/ada {'id': 'order-4', 'total': 5}: 429 {\"error\": \"too many requests\"}",
+        "POST /orders/ben {'id': 'order-5', 'total': 12}: 200 {\"known\": false, \"spent\": 12}",
+    ]
+
+
+async def test_web_app_starts_and_closes_the_manager_with_the_server() -> None:
+    """Between a server's startup and shutdown messages the manager is open, afterwards it is closed."""
+    web_app = module_of("08_web_app.py")
+    messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    serving = asyncio.create_task(web_app.app({"type": "lifespan"}, messages.get, answers.put))
+
+    await messages.put({"type": "lifespan.startup"})
+    assert await answers.get() == {"type": "lifespan.startup.complete"}
+    assert web_app.manager.status().started
+    assert not web_app.manager.status().closed
+
+    await messages.put({"type": "lifespan.shutdown"})
+    assert await answers.get() == {"type": "lifespan.shutdown.complete"}
+    assert web_app.manager.status().closed
+    await serving
+
+
+def test_worker_takes_every_milestone_from_its_queue(run: Run) -> None:
+    """The worker gets each milestone once, in order, also those that still wait when the manager closes."""
+    assert run("09_worker.py") == [
+        "everybody has arrived, 5 letters to send:",
+        "  dear runner:ada, you have run 10 km, keep going!",
+        "  dear runner:ada, you have run 21 km, keep going!",
+        "  dear runner:ada, you have run 42 km, that was your last goal!",
+        "  dear runner:ben, you have run 10 km, keep going!",
+        "  dear runner:ben, you have run 21 km, keep going!",
+        "5 letters sent, 0 dropped",
+    ]
+
+
+def calls_in(program: str) -> list[ast.Call]:
+    """Return every call that is written in a program."""
+    tree = ast.parse((EXAMPLES / program).read_text("utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+def name_of(call: ast.Call) -> str | None:
+    """Return the name of the function or class that is called, where it is a plain name."""
+    return call.func.id if isinstance(call.func, ast.Name) else None
+
+
+def module_of(program: str) -> Any:
+    """Import a program without running its ``main``."""
+    spec = spec_from_file_location(f"example_{Path(program).stem}", EXAMPLES / program)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
