@@ -53,10 +53,9 @@ def epoch_seconds(moment: float | datetime, what: str) -> float:
         return moment.timestamp()
     if isinstance(moment, bool) or not isinstance(moment, int | float):
         raise TypeError(f"{what} must be epoch seconds or an aware datetime, got {moment!r}")
-    seconds = float(moment)
-    if not -62_135_596_800 <= seconds < 253_402_300_800:  # the years that datetime can show
+    if not -62_135_596_800 <= moment < 253_402_300_800:  # the years that datetime can show
         raise ValueError(f"{what} must lie between the years 1 and 9999, got {moment!r}")
-    return seconds
+    return float(moment)
 
 
 def utc(seconds: float) -> datetime:

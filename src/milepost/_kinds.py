@@ -23,7 +23,7 @@ from milepost._keypaths import MISSING
 from milepost.codec import Encodable, canonical, from_jsonable, register_tag, to_jsonable
 from milepost.errors import AmbiguousState, InvalidDefinition, UnknownKindError
 
-__all__ = ["AsList", "Definable", "Live", "Value", "Values", "items_of", "load_definition", "one_of"]
+__all__ = ["AsList", "Definable", "Live", "Text", "Value", "Values", "items_of", "load_definition", "one_of"]
 
 _LIVE: Final = "_milepost_live"
 _RESERVED: Final = frozenset({"kind", "attributes"})
@@ -413,6 +413,19 @@ def _copied_values(value: Any) -> tuple[Any, ...]:
         raise ValueError(f"must be a list of values, got {value!r}")
     return tuple(_copied(item) for item in value)
 
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be a string, got {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"must be valid Unicode text, got {value!r}") from None
+    return value
+
+
+Text = Annotated[str, PlainValidator(_text, json_schema_input_type=str)]
+"""Text that can be stored."""
 
 Value = Annotated[Any, PlainValidator(_copied)]
 """Any storable value, copied when the object is made."""

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import PlainValidator
 
 from milepost._keypaths import MISSING, getter, parse
-from milepost._kinds import Value, Values
+from milepost._kinds import Text, Value, Values
 from milepost.conditions.base import BaseCondition, Lookup, Test
 
 __all__ = [
@@ -42,7 +42,7 @@ _SAFE_TO_LOOK_UP: Final = (str, int, float, bool, type(None))
 class _KeyCondition(BaseCondition, kind="milepost.key"):
     """What all conditions on one key share: the path, and a question about the value there."""
 
-    key: str
+    key: Text
 
     def question(self) -> Callable[[Any], bool]:
         """Return the question that is put to a value that is there."""
@@ -236,7 +236,7 @@ class KeyValueContained(_KeyCondition):
         case_sensitive: whether case matters; by default it does not.
     """
 
-    value: str
+    value: Text
     case_sensitive: bool = False
 
     def question(self) -> Callable[[Any], bool]:

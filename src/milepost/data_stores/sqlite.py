@@ -53,7 +53,7 @@ _PUT_RECORD: Final = (
     "ON CONFLICT (key) DO UPDATE SET incarnation = excluded.incarnation, counter = excluded.counter, "
     "serial = excluded.serial, shrunk = max(shrunk * (incarnation = excluded.incarnation), excluded.shrunk), "
     "deadline = excluded.deadline, "
-    f"commits = substr(CAST(excluded.commits || commits AS BLOB), 1, {16 * _COMMITS_OF_A_RECORD})"
+    f"commits = coalesce(substr(CAST(excluded.commits || commits AS BLOB), 1, {16 * _COMMITS_OF_A_RECORD}), x'')"
 )
 _PUT_ROW: Final = (
     "INSERT INTO rows (key, name, counter, body) VALUES (?, ?, ?, ?) "

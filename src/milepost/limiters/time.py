@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 from pydantic import Field, PlainValidator
 
@@ -16,10 +15,14 @@ from milepost.limiters.base import BaseLimiter
 __all__ = ["TimeLimiter"]
 
 
+_LONGEST: Final = 1e11
+"""Seconds: some three thousand years."""
+
+
 def _seconds(value: Any) -> float | int | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LONGEST:
         raise ValueError(f"must be a number of seconds greater than 0, got {value!r}")
     return value
 

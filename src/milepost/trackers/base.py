@@ -46,7 +46,7 @@ STATE_NAMES: Final = frozenset(
 def _one_number(value: Any, words: str) -> Number:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise ValueError(f"must be {words}, got {value!r}")
-    finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+    finite = value.is_finite() if isinstance(value, Decimal) else isinstance(value, int) or math.isfinite(value)
     if not finite or not -INT64_MAX <= value <= INT64_MAX:
         raise ValueError(f"must be finite and fit into 64 bits, got {value!r}")
     return value

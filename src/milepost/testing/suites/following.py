@@ -222,7 +222,7 @@ class _Leader:
         record, chance = self.record, self._random
         base = record.revision
         names = [f"row {n}" for n in range(5)]
-        puts = {name: f"{self._step}" for name in chance.sample(names, chance.randint(1, 2))}
+        puts = dict.fromkeys(chance.sample(names, chance.randint(1, 2)), f"{self._step}")
         there = [name for name in record.rows if name not in puts]
         record.apply(
             commit_to(

@@ -84,7 +84,7 @@ class _History:
     def _change(self, base: Revision | None, epoch: int) -> Commit:
         chance = self._random
         names = [f"row {n}" for n in range(6)]
-        puts = {name: f"{self._step}" for name in chance.sample(names, chance.randint(0, 3))}
+        puts = dict.fromkeys(chance.sample(names, chance.randint(0, 3)), f"{self._step}")
         there = [name for name in self.record.rows if name not in puts]
         drops = tuple(chance.sample(there, min(len(there), chance.randint(0, 2))))
         seen = tuple(event_id(f"{self._step} {n}") for n in range(chance.choice((0, 0, 1, 3, WINDOW + 2))))

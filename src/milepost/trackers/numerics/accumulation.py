@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from milepost._keypaths import MISSING, getter
+from milepost._kinds import Text
 from milepost._numbers import Number, as_number
 from milepost.trackers.numerics.numeric import NumericTracker
 
@@ -24,7 +25,7 @@ class AccumulationTracker(NumericTracker):
         exact: add as decimals, whatever arrives: 0.1 counts as 0.1.
     """
 
-    key: str = "amount"
+    key: Text = "amount"
     exact: bool = False
 
     def measure(self, data: Mapping[str, Any], /, *args: Any, **kwargs: Any) -> Number | None:
