@@ -117,8 +117,7 @@ class Committer:
         self._immediate = authority if isinstance(authority, ImmediateAuthority) else None
         self._table = table
         self._records = table.records
-        self._bounded = table.limit is not None
-        self._followed = self._immediate is not None and self._immediate.followed
+        self._noting = table.limit is not None or (self._immediate is not None and self._immediate.followed)
         self._book = book
         self._adopter = Adopter(authority)
         self._dispatcher = dispatcher
@@ -167,7 +166,7 @@ class Committer:
         if plan is None or plan.book is not self._book:
             return None
         now = self._time()
-        result = track(plan, record.rows, record, data, now, NO_STATE)
+        result = track(plan, record.rows, record, data, now)
         if result.__class__ is not TrackResult and isinstance(result, FullTrackResult) and result.says_more:
             self._commit_result(record, result, now)
             return result
@@ -177,11 +176,16 @@ class Committer:
             for row in moved:
                 rows[row.blueprint.name] = row
             record.counter += 1
-            if self._followed:
-                self._immediate.moved(record, moved)  # type: ignore[union-attr]  # what is followed is immediate
-        if self._bounded:
-            self._records.move_to_end(key)
+        if self._noting:
+            self._note(record, moved)
         return result
+
+    def _note(self, record: Record, moved: Sequence[TrackerSnapshot]) -> None:
+        """Note that a record was used, and for a store that follows that it moved."""
+        if self._table.limit is not None:
+            self._records.move_to_end(record.key)
+        if moved and self._immediate is not None and self._immediate.followed:
+            self._immediate.moved(record, moved)
 
     def _commit_result(self, record: Record, result: FullTrackResult, now: float) -> None:
         """Commit what a step worked out that does more than move rows."""

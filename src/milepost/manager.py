@@ -131,6 +131,7 @@ class TrackingManager(Announcer):
             window=self._window,
             timeout=arguments.seconds("commit_timeout", commit_timeout),
         )
+        self._track_now = self._committer.track_now
         self._live = LiveObjects(self._find)
         self._committer.on_gone = self._live.gone
         self._table.on_evicted = lambda record: self._live.evicted(record.key, record.rows.values())
@@ -498,7 +499,7 @@ class TrackingManager(Announcer):
         if next(self._breath):
             await asyncio.sleep(0)
         if event_id is None and now is None and now_ts is None and not context and data.__class__ is dict:
-            result = self._committer.track_now(group_id, data)
+            result = self._track_now(group_id, data)
             if result is not None:
                 if result.__class__ is not TrackResult and isinstance(result, FullTrackResult):
                     await delivered(result.delivery)

@@ -28,6 +28,9 @@ __all__ = ["NOWHERE", "Life", "TrackerSnapshot"]
 NOWHERE: Final = float("-inf")
 
 
+_bare: Final = object.__new__
+
+
 class Life(NamedTuple):
     """What changes seldom in a tracker's state, kept apart so that a move need not copy it."""
 
@@ -94,6 +97,18 @@ class TrackerSnapshot:
         plain = plain and not isinstance(self.progress, Decimal)  # whose sum depends on the thread's context
         self.ceiling = blueprint.targets[self.stage] if plain and self.stage < len(blueprint.targets) else NOWHERE
         return self.ceiling
+
+    def counted(self, progress: Number, now: float) -> TrackerSnapshot:
+        """Return this state with another progress, below the ceiling."""
+        made = _bare(TrackerSnapshot)  # takes half the time of calling __init__
+        made.blueprint = self.blueprint
+        made.progress = progress
+        made.stage = self.stage
+        made.updated_at = now
+        made.gates = self.gates
+        made.life = self.life
+        made.ceiling = self.ceiling
+        return made
 
     @property
     def mask(self) -> int:

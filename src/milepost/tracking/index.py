@@ -15,9 +15,9 @@ from milepost.conditions.base import Lookup, Test
 from milepost.conditions.keys import KeyExists
 from milepost.trackers.blueprint import Blueprint
 
-__all__ = ["Entry", "Index"]
+__all__ = ["SAFE", "Entry", "Index"]
 
-_SAFE: Final = frozenset({str, int, float, bool, type(None)})
+SAFE: Final = frozenset({str, int, float, bool, type(None)})
 """Types whose equality and hash can be trusted; other values are compared one by one."""
 
 
@@ -108,21 +108,13 @@ class Index:
 
     def candidates(self, data: Mapping[str, Any]) -> Sequence[Entry]:
         """Return the trackers that the datum may concern, in the order of their ranks. Not to be changed."""
-        single = self.single
-        if single is not None:
-            value = data.get(single[0], MISSING)
-            if value.__class__ in _SAFE:
-                return single[1].get(value, ())
-        return self._candidates(data)
-
-    def _candidates(self, data: Mapping[str, Any]) -> list[Entry]:
         root = self._root
         found: list[Entry] | None = None
         if len(root) <= len(data):
             for key, node in root.items():
                 value = data.get(key, MISSING)
                 if value is not MISSING:
-                    if node.children is None and not node.any and value.__class__ in _SAFE:
+                    if node.children is None and not node.any and value.__class__ in SAFE:
                         hit = node.by_value.get(value) if node.by_value is not None else None
                     else:
                         hit = _collect(node, value)
@@ -158,7 +150,7 @@ def _collect(node: _Node, value: Any) -> list[Entry]:
     """Gather what waits for this value, here and further down the path."""
     hit = node.any
     if node.by_value is not None:
-        if value.__class__ in _SAFE:
+        if value.__class__ in SAFE:
             bucket = node.by_value.get(value)
             if bucket:
                 hit = hit + bucket if hit else bucket

@@ -21,6 +21,7 @@ __all__ = ["Board"]
 _HEIGHT_WITHOUT_MILESTONES: Final = 17
 _MILESTONES_AT_LEAST: Final = 3
 _MILESTONES_AT_MOST: Final = 12
+_NARROWEST: Final = 60
 
 
 class Board:
@@ -38,9 +39,15 @@ class Board:
         self._total = total
         self._customers = customers
         room = screen.height - _HEIGHT_WITHOUT_MILESTONES
-        self._lines: deque[Text] = deque(maxlen=max(_MILESTONES_AT_LEAST, min(_MILESTONES_AT_MOST, room)))
+        self._lines: deque[Text] = deque(maxlen=max(1, min(_MILESTONES_AT_MOST, room)))
         self._batch: list[TrackerEvent] = []
         self.live = Live(console=screen, auto_refresh=False, transient=True, vertical_overflow="crop")
+
+    @staticmethod
+    def fits(screen: Console) -> bool:
+        """Whether a screen is a terminal with room for the display."""
+        height = _HEIGHT_WITHOUT_MILESTONES + _MILESTONES_AT_LEAST
+        return screen.is_terminal and screen.height >= height and screen.width >= _NARROWEST
 
     def note(self, event: TrackerEvent) -> None:
         """Take a milestone that was just reached."""

@@ -51,7 +51,7 @@ def demo(fast: Fast = False, database: Where = _DATABASE, seconds: Seconds = 12.
     counts twice.
     """
     screen = console()
-    animated = screen.is_terminal and not fast
+    animated = Board.fits(screen) and not fast
     agrees = run_async(
         _demo(manager_on(database), purchases(), shown(database), screen, seconds if animated else None),
         interrupted="stopped; run it again and it goes on from here",

@@ -30,8 +30,8 @@ def standings_table(standings: Standings, customers: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("tracker")
     table.add_column("target", justify="right")
-    table.add_column("customers that reached it", justify="right")
-    table.add_column("", width=30)
+    table.add_column("reached by", justify="right", no_wrap=True)
+    table.add_column(f"of {customers} customers", width=30)
     for tracker, targets in GOALS.items():
         for target in targets:
             reached = standings.reached[tracker, target]
