@@ -30,7 +30,7 @@ def dictrack_is_installed() -> bool:
 
 
 def _give_dirtied_a_setter() -> None:
-    from dictrack.trackers.base import BaseTracker
+    from dictrack.trackers.base import BaseTracker  # type: ignore[import-untyped]
 
     def set_dirtied(tracker: Any, value: bool) -> None:
         tracker._dirtied = value
@@ -40,7 +40,7 @@ def _give_dirtied_a_setter() -> None:
 
 
 def _dict_store() -> Any:
-    from dictrack.data_stores.base import BaseDataStore
+    from dictrack.data_stores.base import BaseDataStore  # type: ignore[import-untyped]
 
     class DictStore(BaseDataStore):  # type: ignore[misc]  # dictrack has no types
         def __init__(self) -> None:
@@ -75,8 +75,8 @@ def _dict_store() -> Any:
 @contextmanager
 def dictrack_manager() -> Iterator[Any]:
     """A manager of dictrack's over memory alone; its schedulers are stopped at the end."""
-    from dictrack.data_caches.memory import MemoryDataCache
-    from dictrack.manager import TrackingManager
+    from dictrack.data_caches.memory import MemoryDataCache  # type: ignore[import-untyped]
+    from dictrack.manager import TrackingManager  # type: ignore[import-untyped]
 
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     _give_dirtied_a_setter()
@@ -90,8 +90,8 @@ def dictrack_manager() -> Iterator[Any]:
 
 def dictrack_tracker() -> Callable[[str, int, str, Any], Any]:
     """Return what makes a count tracker of a name, a target, and one condition's key and value."""
-    from dictrack.conditions.keys import KeyValueEQ
-    from dictrack.trackers.numerics.count import CountTracker
+    from dictrack.conditions.keys import KeyValueEQ  # type: ignore[import-untyped]
+    from dictrack.trackers.numerics.count import CountTracker  # type: ignore[import-untyped]
 
     def make(name: str, target: int, key: str, value: Any) -> Any:
         return CountTracker(name, [KeyValueEQ(key, value)], target)

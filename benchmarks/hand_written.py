@@ -2,8 +2,8 @@
 
 It does what the engine does for such a datum and leaves nothing out that a caller sees: it
 checks that the datum is a mapping, reads the clock, finds the group, looks at one condition,
-adds one, compares with one target, replaces the group's state by a new snapshot (as many
-fields as milepost's has) and returns the same four lists' worth of result. It has no index, no
+adds one, compares with one target, replaces the group's state by a new snapshot (seven
+fields, as milepost's has) and returns the same four fields of a result. It has no index, no
 definitions, no events, no limits, and no second tracker.
 """
 
@@ -19,26 +19,24 @@ __all__ = ["HandResult", "HandSnapshot", "hand_written_counter"]
 class HandSnapshot:
     """A count at one moment."""
 
-    __slots__ = ("added_at", "completed", "limited", "limits", "name", "progress", "target", "updated_at")
+    __slots__ = ("added_at", "limits", "name", "progress", "stage", "target", "updated_at")
 
     def __init__(
         self,
         name: str,
         target: int,
         progress: int,
+        stage: int,
         added_at: float,
         updated_at: float | None,
-        completed: bool,
-        limited: bool,
         limits: tuple[Any, ...],
     ) -> None:
         self.name = name
         self.target = target
         self.progress = progress
+        self.stage = stage
         self.added_at = added_at
         self.updated_at = updated_at
-        self.completed = completed
-        self.limited = limited
         self.limits = limits
 
 
@@ -67,14 +65,12 @@ def hand_written_counter(
             raise TypeError(f"data must be a mapping, got {type(data).__name__}")
         now = time()
         before = states.get(group_id)
-        if before is None or before.completed or data.get(key) != value:
+        if before is None or before.stage or data.get(key) != value:
             return HandResult(True, [], [], [])
         progress = before.progress + 1
-        completed = progress >= before.target
-        after = HandSnapshot(
-            before.name, before.target, progress, before.added_at, now, completed, before.limited, before.limits
-        )
+        stage = 1 if progress >= before.target else 0
+        after = HandSnapshot(before.name, before.target, progress, stage, before.added_at, now, before.limits)
         states[group_id] = after
-        return HandResult(True, [after], [after] if completed else [], [])
+        return HandResult(True, [after], [after] if stage else [], [])
 
     return track

@@ -20,7 +20,7 @@ class Effort:
     """
 
     scale: float = 1.0
-    repeats: int = 15
+    repeats: int = 11
 
     def size(self, full: int) -> int:
         """Return a size as scaled, at least 1."""

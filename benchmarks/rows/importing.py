@@ -35,9 +35,7 @@ print(perf_counter() - began)
 def _milliseconds(program: str) -> float:
     """Return what a program says of itself: the interpreter's own start is not in it."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     return float(done.stdout) * 1000
 
 

@@ -26,14 +26,12 @@ async def _measure(effort: Effort) -> list[Figure]:
     events = [{"event_type": "login", "user_id": n} for n in range(effort.size(_EVENTS))]
     fewer = events[:: min(_PEERS_SHARE, len(events))]
     made = {"milepost": 0, "floor": 0, "dictrack": 0}
-    states = {_GROUP: HandSnapshot("logins", _NEVER, 0, 0.0, None, False, False, ())}
+    states = {_GROUP: HandSnapshot("logins", _NEVER, 0, 0, 0.0, None, ())}
     count_by_hand = hand_written_counter(states, "event_type", "login")
 
     with ExitStack() as stack:
         manager = TrackingManager()
-        tracker = CountTracker(
-            name="logins", target=_NEVER, conditions=[KeyValueEQ(key="event_type", value="login")]
-        )
+        tracker = CountTracker(name="logins", target=_NEVER, conditions=[KeyValueEQ(key="event_type", value="login")])
         await manager.add_tracker(_GROUP, tracker)
 
         async def milepost() -> int:
@@ -81,12 +79,8 @@ async def _measure(effort: Effort) -> list[Figure]:
             Target("at least", 12),
             "" if peer is not None else MISSING_NOTE,
         ),
-        Figure(
-            "written by hand", "calls/s", measured["milepost"], measured["floor"], Target("at least", 0.6)
-        ),
+        Figure("written by hand", "calls/s", measured["milepost"], measured["floor"], Target("at least", 0.6)),
     ]
 
 
-ROW: Final = Row(
-    "one-tracker", "memory, 1 tracker, await track", lambda effort: asyncio.run(_measure(effort))
-)
+ROW: Final = Row("one-tracker", "memory, 1 tracker, await track", lambda effort: asyncio.run(_measure(effort)))

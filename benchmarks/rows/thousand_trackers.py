@@ -23,8 +23,7 @@ _PEERS_EVENTS: Final = 10
 
 
 async def _measure(effort: Effort) -> list[Figure]:
-    trackers = effort.size(_TRACKERS)
-    items = [f"item-{n:06}" for n in range(trackers)]
+    items = [f"item-{n:06}" for n in range(_TRACKERS)]
     events = [{"item": item} for item in Random(1).choices(items, k=effort.size(_EVENTS))]
     fewer = events[:_PEERS_EVENTS]
     made = {"milepost": 0, "dictrack": 0}
@@ -33,10 +32,7 @@ async def _measure(effort: Effort) -> list[Figure]:
         manager = TrackingManager()
         await manager.add_trackers(
             _GROUP,
-            [
-                CountTracker(name=item, target=_NEVER, conditions=[KeyValueEQ(key="item", value=item)])
-                for item in items
-            ],
+            [CountTracker(name=item, target=_NEVER, conditions=[KeyValueEQ(key="item", value=item)]) for item in items],
         )
 
         async def milepost() -> int:
@@ -80,6 +76,4 @@ async def _measure(effort: Effort) -> list[Figure]:
     ]
 
 
-ROW: Final = Row(
-    "thousand-trackers", "memory, 1,000 trackers, 1 matches", lambda effort: asyncio.run(_measure(effort))
-)
+ROW: Final = Row("thousand-trackers", "memory, 1,000 trackers, 1 matches", lambda effort: asyncio.run(_measure(effort)))

@@ -135,7 +135,12 @@ class Definable(Encodable):
         object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={self._shown(name, value)!r}" for name, value in self.own_values().items())
+        spec = spec_of(type(self))
+        shown = ", ".join(
+            f"{name}={self._shown(name, value)!r}"
+            for name, value in self.own_values().items()
+            if name not in spec.fields or not spec.is_default(name, value)
+        )
         return f"{type(self).__name__}({shown})"
 
     def _shown(self, name: str, value: Any) -> Any:
@@ -236,8 +241,12 @@ def load_definition(family: str, definition: Mapping[str, Any]) -> Definable:
     given = {name: value for name, value in definition.items() if name not in _RESERVED}
     values = spec.validate({name: spec.decode(name, value) for name, value in given.items()})
     attributes = definition.get("attributes", {})
+    if not isinstance(attributes, Mapping):
+        raise InvalidDefinition(f"{cls.__name__}: attributes must be a dict, got {attributes!r}")
     values.update({name: from_jsonable(value) for name, value in attributes.items()})
-    return cls._from_values(values)
+    made = cls._from_values(values)
+    made._validated()
+    return made
 
 
 register_tag("$kind", lambda pair: load_definition(pair[0], pair[1]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,8 +11,6 @@ from milepost.trackers.blueprint import Blueprint, blueprint_from_text, known_bl
 from milepost.trackers.rows import decode_row, hash_in
 
 __all__ = ["Adopter"]
-
-_log = logging.getLogger("milepost")
 
 
 class Adopter:
@@ -40,7 +37,6 @@ class Adopter:
             try:
                 record.rows[name] = decode_row(record.key, name, row, blueprints.__getitem__)
             except UndecodableError as error:
-                _log.error("%s", error)
                 record.rows.pop(name, None)
                 record.broken = {**(record.broken or {}), name: error}
         revision = loaded.state.revision

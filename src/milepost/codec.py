@@ -173,6 +173,8 @@ def from_jsonable(value: Any) -> Any:
                 except (ArithmeticError, LookupError, TypeError) as error:
                     raise ValueError(f"{tag} does not hold {inner!r}") from error
         return {key: from_jsonable(item) for key, item in value.items()}
+    if value.__class__ is float and not math.isfinite(value):  # 1e400 is read as infinity
+        raise ValueError(f"{value!r} is not a finite number")
     return value
 
 
@@ -185,7 +187,7 @@ def loads(text: str | bytes) -> Any:
     """Parse JSON text.
 
     Raises:
-        ValueError: if it is not JSON, or holds NaN or infinity.
+        ValueError: if it is not JSON, or holds the words NaN or Infinity.
     """
     return pydantic_core.from_json(text, allow_inf_nan=False)
 

@@ -323,6 +323,7 @@ class Committer:
                 finally:
                     self._in_flight.difference_update(keys)
                     self._table.busy.difference_update(keys)
+                    self._table.shrink()
                 await asyncio.sleep(0)  # those who were answered may come again: let them join the next round
         finally:
             self._rounds -= 1
@@ -498,12 +499,19 @@ class Committer:
     async def _load(self, keys: list[str]) -> None:
         if not keys:
             return
-        loaded = await self._authority.load(keys)
-        for key in keys:
-            record = Record(key, 0)
-            if key in loaded:
-                await self._adopter.adopt(record, loaded[key])
+        while True:
+            epoch = self._immediate.epoch_now if self._immediate is not None else None
+            loaded = await self._authority.load(keys)
+            records = [Record(key, 0) for key in keys]
+            for record in records:
+                if record.key in loaded:
+                    await self._adopter.adopt(record, loaded[record.key])
+            if self._immediate is None or self._immediate.epoch_now == epoch:
+                break  # otherwise everything was flushed meanwhile
+        for record in records:
             self._table.hold(record)
+            if self._immediate is not None:
+                self._immediate.note_deadline(record, record.deadline)
 
     def close(self) -> None:
         """Take no more; who still waits is told that the manager was closed."""

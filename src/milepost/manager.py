@@ -143,7 +143,8 @@ class TrackingManager(Announcer):
             self._flusher = Flusher(self.data_cache, self.data_store, self._clock, interval)
         self._started = False
         self._closed = False
-        self._starting = asyncio.Lock()
+        self._starting: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._breath = cycle(chain(repeat(False, _CALLS_PER_BREATH - 1), (True,)))
 
     @classmethod
@@ -180,15 +181,18 @@ class TrackingManager(Announcer):
             BackendUnavailable: when the cache or the store does not answer.
             StoreLeased: when another process holds the store in a way that excludes this one.
         """
-        if self._started and not self._closed:
+        if self._closed:
+            raise ManagerClosed
+        if self._started:
             return
-        async with self._starting:
-            if self._closed:
-                raise ManagerClosed
-            if self._started:
-                return
-            with anyio.CancelScope(shield=True):
-                await self._start()
+        if self._starting is None:  # a task of its own: a cancelled caller leaves nothing half open
+            self._starting = asyncio.get_running_loop().create_task(self._start())
+        starting = self._starting
+        try:
+            await asyncio.shield(starting)
+        finally:
+            if starting.done():
+                self._starting = None
 
     async def _start(self) -> None:
         opened: list[BaseDataCache | BaseDataStore] = []
@@ -215,25 +219,30 @@ class TrackingManager(Announcer):
                 the process then.
             RuntimeError: in a listener, which would wait for itself.
         """
-        if self._closed:
-            return
         self._dispatcher.refuse_from_listener("aclose()")
         self._closed = True
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._aclose())
+        await asyncio.shield(self._closing)
+
+    async def _aclose(self) -> None:
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
         if not self._started:
             return
-        with anyio.CancelScope(shield=True):
-            try:
-                with anyio.move_on_after(self._close_timeout):
-                    await self._settle()
-                if self._flusher is not None:
-                    await self._flusher.flush()
-            finally:
-                self._dispatcher.close()
-                await self._tasks.aclose()
-                self._committer.close()
-                self._dispatcher.give_up()
-                for adapter in (self.data_cache, self.data_store):
-                    await adapter.aclose()
+        self._started = False
+        try:
+            with anyio.move_on_after(self._close_timeout):
+                await self._settle()
+            if self._flusher is not None:
+                await self._flusher.flush()
+        finally:
+            self._dispatcher.close()
+            await self._tasks.aclose()
+            self._committer.close()
+            self._dispatcher.give_up()
+            for adapter in (self.data_cache, self.data_store):
+                await adapter.aclose()
 
     async def _ready(self, group_id: str) -> None:
         arguments.group(group_id)
@@ -262,9 +271,12 @@ class TrackingManager(Announcer):
         Raises:
             InvalidDefinition: for a tracker that is not complete, or a name that is taken twice.
             TypeError: for something that is no tracker, or a pattern that is no string.
+            ValueError: for an empty pattern.
         """
         if not isinstance(groups, str):
             raise TypeError(f"groups must be a pattern, got {groups!r}")
+        if not groups:
+            raise ValueError("groups must be a pattern such as 'user:*', got an empty string, which matches no group")
         blueprints = tuple(blueprint_of(arguments.tracker_object(tracker)) for tracker in trackers)
         names = [blueprint.name for blueprint in blueprints]
         for name in names:
@@ -454,12 +466,12 @@ class TrackingManager(Announcer):
             warnings.warn("flush deletes everything; call flush(confirm=True) to do it", stacklevel=2)
             return False
         await self._ready("*")
-        await self._committer.settle()
         for record in self._table.records.values():
             self._live.gone(record.key, record.rows.values())
-        await self._authority.flush()
-        if self._flusher is not None:
-            await self.data_store.flush()
+        if self._flusher is None:
+            await self._authority.flush()
+        else:
+            await self._flusher.clear()
         self._table.clear()
         await self._committer.start()
         return True

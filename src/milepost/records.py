@@ -332,6 +332,10 @@ class ImmediateAuthority(Authority):
     def keep_definitions(self, definitions: Mapping[str, str]) -> None:
         """Keep definitions, text by hash; known ones stay as they are."""
 
+    @abstractmethod
+    def note_deadline(self, record: Record, deadline: float | None) -> None:
+        """File a record under the moment at which its next row expires."""
+
     @property
     @abstractmethod
     def epoch_now(self) -> int:

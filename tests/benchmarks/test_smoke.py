@@ -17,7 +17,8 @@ TINY = Effort(scale=0.001, repeats=1)
 def test_every_row_counts_right_and_reports(row: Row) -> None:
     """Each row asserts its own counts; a peer that is not installed is left out and said so."""
     figures = row.measure(TINY)
-    assert figures
+    if not figures:
+        pytest.skip("its driver is not installed")
     for figure in figures:
         assert figure.milepost > 0 or figure.unit == "ms"
         assert figure.other is not None or figure.met is not None or figure.note

@@ -83,9 +83,9 @@ class MemoryRecords(ImmediateAuthority):
             return StaleEpoch(self._epoch)
         record = self.table.records.get(commit.key)
         revision = record.revision if record is not None else None
+        if commit.id and (revision != commit.base or revision is None) and commit.id in self._commits:
+            return _COMMITTED  # it was sent before, and the reply was lost
         if revision != commit.base:
-            if commit.id and commit.id in self._commits:
-                return _COMMITTED
             return Conflict(self._loaded(record))
         if commit.changes_nothing:
             return _COMMITTED

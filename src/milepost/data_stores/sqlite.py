@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 
 from milepost._clock import Clock
 from milepost._patterns import has_wildcard, pattern_to_regex
-from milepost.backends.sqlite.client import SQLiteClient, json_list
+from milepost.backends.sqlite.client import SQLiteClient
 from milepost.backends.sqlite.lease import FileLease
+from milepost.backends.sqlite.statements import (
+    PUT_RECORD,
+    PUT_ROW,
+    Standing,
+    among,
+    read_epoch_and_standings,
+    read_standings,
+)
 from milepost.data_stores.base import BaseDataStore, RecordChange
 from milepost.errors import InvalidDefinition, StoreLeased, StoreUnavailable
 from milepost.records import (
@@ -25,7 +33,6 @@ from milepost.records import (
     OutboxEvent,
     Outcome,
     RecordState,
-    Revision,
     StaleEpoch,
 )
 
@@ -40,39 +47,6 @@ _REMEMBERED_REMOVALS: Final = 10_000
 _TRIM_EVERY: Final = 1024
 _PAGE: Final = 500
 _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
-
-_STANDINGS: Final = (
-    "SELECT key, incarnation, counter, serial, shrunk, deadline, commits FROM records "
-    "WHERE key IN (SELECT value FROM json_each(?))"
-)
-_STANDINGS_AND_EPOCH: Final = (
-    f"SELECT NULL, value, 0, 0, 0, NULL, NULL FROM meta WHERE name = 'epoch' UNION ALL {_STANDINGS}"
-)
-_PUT_RECORD: Final = (
-    "INSERT INTO records (key, incarnation, counter, serial, shrunk, deadline, commits) VALUES (?, ?, ?, ?, ?, ?, ?) "
-    "ON CONFLICT (key) DO UPDATE SET incarnation = excluded.incarnation, counter = excluded.counter, "
-    "serial = excluded.serial, shrunk = max(shrunk * (incarnation = excluded.incarnation), excluded.shrunk), "
-    "deadline = excluded.deadline, "
-    f"commits = coalesce(substr(CAST(excluded.commits || commits AS BLOB), 1, {16 * _COMMITS_OF_A_RECORD}), x'')"
-)
-_PUT_ROW: Final = (
-    "INSERT INTO rows (key, name, counter, body) VALUES (?, ?, ?, ?) "
-    "ON CONFLICT (key, name) DO UPDATE SET counter = excluded.counter, body = excluded.body"
-)
-
-
-class _Standing:
-    """Where a record stands, as a transaction found it."""
-
-    __slots__ = ("_commits", "deadline", "revision", "serial", "shrunk")
-
-    def __init__(self, row: tuple[Any, ...]) -> None:
-        _, incarnation, counter, self.serial, self.shrunk, self.deadline, self._commits = row
-        self.revision = Revision(incarnation, counter)
-
-    def has_applied(self, id: bytes) -> bool:
-        """Whether a commit of this id is among the last ones."""
-        return any(self._commits[start : start + 16] == id for start in range(0, len(self._commits), 16))
 
 
 class SQLiteDataStore(BaseDataStore):
@@ -146,16 +120,19 @@ class SQLiteDataStore(BaseDataStore):
     # --- reading -----------------------------------------------------------------------
 
     async def load(self, keys: Sequence[str]) -> dict[str, LoadedRecord]:
+        return await self._client.whole(self._load(keys))
+
+    async def _load(self, keys: Sequence[str]) -> dict[str, LoadedRecord]:
         found: dict[str, LoadedRecord] = {}
         async with self._client.snapshot() as connection:
             for start in range(0, len(keys), _PAGE):
                 page = keys[start : start + _PAGE]
-                for key, standing in (await _standings(connection, page)).items():
+                for key, standing in (await read_standings(connection, page)).items():
                     found[key] = await self._read(connection, key, standing)
         return found
 
     async def _read(
-        self, connection: aiosqlite.Connection, key: str, standing: _Standing | None, since: int = -1
+        self, connection: aiosqlite.Connection, key: str, standing: Standing | None, since: int = -1
     ) -> LoadedRecord:
         """Read a record, or only the rows that changed after a counter."""
         if standing is None:
@@ -172,12 +149,12 @@ class SQLiteDataStore(BaseDataStore):
         )
 
     async def definitions(self, hashes: Iterable[str]) -> dict[str, str]:
-        return dict(
-            await self._client.fetch(
-                "SELECT hash, body FROM definitions WHERE hash IN (SELECT value FROM json_each(?))",
-                (json_list(hashes),),
-            )
-        )
+        wanted = list(hashes)
+        found: dict[str, str] = {}
+        for start in range(0, len(wanted), _PAGE):
+            where, values = among(wanted[start : start + _PAGE])
+            found.update(await self._client.fetch(f"SELECT hash, body FROM definitions WHERE hash {where}", values))
+        return found
 
     async def epoch(self) -> int:
         ((epoch,),) = await self._client.fetch("SELECT value FROM meta WHERE name = 'epoch'")
@@ -219,6 +196,9 @@ class SQLiteDataStore(BaseDataStore):
     # --- deciding ----------------------------------------------------------------------
 
     async def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
+        return await self._client.whole(self._commit(commits))
+
+    async def _commit(self, commits: Sequence[Commit]) -> list[Outcome]:
         if all(commit.changes_nothing for commit in commits):
             async with self._client.snapshot() as connection:
                 return await self._decide(connection, commits)
@@ -226,20 +206,26 @@ class SQLiteDataStore(BaseDataStore):
             return await self._decide(connection, commits)
 
     async def _decide(self, connection: aiosqlite.Connection, commits: Sequence[Commit]) -> list[Outcome]:
-        (_, epoch, *_), *rows = await connection.execute_fetchall(
-            _STANDINGS_AND_EPOCH, (json_list(commit.key for commit in commits),)
-        )
-        standings = {row[0]: _Standing(tuple(row)) for row in rows}
+        epoch, standings = await read_epoch_and_standings(connection, [commit.key for commit in commits])
+        replayed = await self._replayed(connection, commits, standings)
         missing = await self._missing_definitions(connection, epoch, commits)
         outcomes: list[Outcome] = []
         accepted: list[Commit] = []
         for commit in commits:
-            outcome = await self._outcome(connection, commit, epoch, standings.get(commit.key), missing)
+            standing = standings.get(commit.key)
+            if (
+                commit.epoch == epoch
+                and commit.id
+                and (commit.id in replayed or (standing is not None and standing.has_applied(commit)))
+            ):
+                outcomes.append(_COMMITTED)  # it was sent before, and the reply was lost
+                continue
+            outcome = await self._outcome(connection, commit, epoch, standing, missing)
             outcomes.append(outcome)
-            if outcome is _COMMITTED and not commit.changes_nothing and _stands(commit, standings.get(commit.key)):
+            if outcome is _COMMITTED and not commit.changes_nothing:
                 accepted.append(commit)
         if accepted:
-            await self._write(connection, accepted)
+            await self._write(connection, accepted, standings)
         return outcomes
 
     async def _outcome(
@@ -247,18 +233,16 @@ class SQLiteDataStore(BaseDataStore):
         connection: aiosqlite.Connection,
         commit: Commit,
         epoch: int,
-        standing: _Standing | None,
+        standing: Standing | None,
         missing: frozenset[str],
     ) -> Outcome:
         if commit.epoch != epoch:
             return StaleEpoch(epoch)
         if not _stands(commit, standing):
-            if commit.id and await self._was_applied(connection, commit, standing):
-                return _COMMITTED
             base = commit.base
             if standing is None or base is None or base.incarnation != standing.revision.incarnation:
                 return Conflict(await self._read(connection, commit.key, standing))
-            since = base.counter if base.counter >= standing.shrunk else -1
+            since = base.counter if standing.shrunk <= base.counter <= standing.revision.counter else -1
             return Conflict(await self._read(connection, commit.key, standing, since))
         if commit.seen:
             rows = await connection.execute_fetchall("SELECT id FROM seen WHERE key = ?", (commit.key,))
@@ -268,12 +252,17 @@ class SQLiteDataStore(BaseDataStore):
         needed = missing.intersection(commit.definitions) if missing else missing
         return NeedDefinitions(needed) if needed else _COMMITTED
 
-    async def _was_applied(self, connection: aiosqlite.Connection, commit: Commit, standing: _Standing | None) -> bool:
-        if standing is not None and standing.has_applied(commit.id):
-            return True
-        if not commit.removes:
-            return False
-        return bool(await connection.execute_fetchall("SELECT 1 FROM removals WHERE id = ?", (commit.id,)))
+    @staticmethod
+    async def _replayed(
+        connection: aiosqlite.Connection, commits: Sequence[Commit], standings: Mapping[str, Standing]
+    ) -> frozenset[bytes]:
+        """Return which commits belong to records that were removed since: their ids are kept apart."""
+        ids = [c.id for c in commits if c.id and (c.base is None or not _stands(c, standings.get(c.key)))]
+        if not ids:
+            return frozenset()
+        where, values = among(ids)
+        rows = await connection.execute_fetchall(f"SELECT id FROM removals WHERE id {where}", values)
+        return frozenset(id for (id,) in rows)
 
     async def _missing_definitions(
         self, connection: aiosqlite.Connection, epoch: int, commits: Sequence[Commit]
@@ -286,26 +275,26 @@ class SQLiteDataStore(BaseDataStore):
         unknown = named - self._known_definitions
         if not unknown:
             return frozenset()
-        rows = await connection.execute_fetchall(
-            "SELECT hash FROM definitions WHERE hash IN (SELECT value FROM json_each(?))", (json_list(unknown),)
-        )
+        where, values = among(list(unknown))
+        rows = await connection.execute_fetchall(f"SELECT hash FROM definitions WHERE hash {where}", values)
         stored = {hash for (hash,) in rows}
         self._known_definitions |= stored
         return frozenset(unknown - stored)
 
-    async def _write(self, connection: aiosqlite.Connection, commits: Sequence[Commit]) -> None:
+    async def _write(
+        self, connection: aiosqlite.Connection, commits: Sequence[Commit], standings: Mapping[str, Standing]
+    ) -> None:
         gone = [commit for commit in commits if commit.removes]
         kept = [(commit, _next_counter(commit)) for commit in commits if not commit.removes]
         if gone:
             for table in ("records", "rows", "seen"):
                 statement = f"DELETE FROM {table} WHERE key = ?"
                 await connection.executemany(statement, [(c.key,) for c in gone])
-            await connection.executemany(
-                "INSERT OR IGNORE INTO removals (id) VALUES (?)", [(c.id,) for c in gone if c.id]
-            )
+            ids = [id for c in gone for id in (c.id, *standings[c.key].commit_ids()) if id]
+            await connection.executemany("INSERT OR IGNORE INTO removals (id) VALUES (?)", [(id,) for id in ids])
         if kept:
             await connection.executemany(
-                _PUT_RECORD,
+                PUT_RECORD,
                 [
                     (c.key, c.incarnation, counter, c.serial, counter if c.drops else 0, c.deadline, c.id)
                     for c, counter in kept
@@ -313,7 +302,7 @@ class SQLiteDataStore(BaseDataStore):
             )
         rows = [(c.key, name, counter, row.encoded()) for c, counter in kept for name, row in c.puts.items()]
         if rows:
-            await connection.executemany(_PUT_ROW, rows)
+            await connection.executemany(PUT_ROW, rows)
         drops = [(c.key, name) for c, _ in kept for name in c.drops]
         if drops:
             await connection.executemany("DELETE FROM rows WHERE key = ? AND name = ?", drops)
@@ -355,10 +344,16 @@ class SQLiteDataStore(BaseDataStore):
         )
 
     async def put_definitions(self, definitions: Mapping[str, str]) -> None:
+        await self._client.whole(self._put_definitions(definitions))
+
+    async def _put_definitions(self, definitions: Mapping[str, str]) -> None:
         async with self._client.transaction() as connection:
             await _put_definitions(connection, definitions)
 
     async def flush(self) -> int:
+        return await self._client.whole(self._flush())
+
+    async def _flush(self) -> int:
         async with self._client.transaction() as connection:
             for table in ("records", "rows", "seen", "definitions", "removals", "outbox"):
                 await connection.execute(f"DELETE FROM {table}")
@@ -369,12 +364,17 @@ class SQLiteDataStore(BaseDataStore):
     # --- following a cache -------------------------------------------------------------
 
     async def save(self, changes: Sequence[RecordChange]) -> None:
-        async with self._client.transaction() as connection:
-            standings = await _standings(connection, [change.key for change in changes])
-            for change in changes:
-                await self._save(connection, change, standings.get(change.key))
+        await self._client.whole(self._save(changes))
 
-    async def _save(self, connection: aiosqlite.Connection, change: RecordChange, standing: _Standing | None) -> None:
+    async def _save(self, changes: Sequence[RecordChange]) -> None:
+        async with self._client.transaction() as connection:
+            standings = await read_standings(connection, [change.key for change in changes])
+            for change in changes:
+                await self._save_one(connection, change, standings.get(change.key))
+
+    async def _save_one(
+        self, connection: aiosqlite.Connection, change: RecordChange, standing: Standing | None
+    ) -> None:
         if standing is not None and standing.revision >= change.revision:
             return
         await _put_definitions(connection, change.definitions)
@@ -387,9 +387,9 @@ class SQLiteDataStore(BaseDataStore):
             await connection.execute("DELETE FROM records WHERE key = ?", (key,))
             return
         shrunk = counter if change.drops or change.whole else 0
-        await connection.execute(_PUT_RECORD, (key, incarnation, counter, change.serial, shrunk, change.deadline, b""))
+        await connection.execute(PUT_RECORD, (key, incarnation, counter, change.serial, shrunk, change.deadline, b""))
         await connection.executemany(
-            _PUT_ROW, [(key, name, counter, row.encoded()) for name, row in change.puts.items()]
+            PUT_ROW, [(key, name, counter, row.encoded()) for name, row in change.puts.items()]
         )
         await connection.executemany(
             "DELETE FROM rows WHERE key = ? AND name = ?", [(key, name) for name in change.drops]
@@ -400,18 +400,13 @@ class SQLiteDataStore(BaseDataStore):
         )
 
 
-def _stands(commit: Commit, standing: _Standing | None) -> bool:
+def _stands(commit: Commit, standing: Standing | None) -> bool:
     return commit.base == (None if standing is None else standing.revision)
 
 
 def _next_counter(commit: Commit) -> int:
     base = commit.base
     return 1 if base is None or base.incarnation != commit.incarnation else base.counter + 1
-
-
-async def _standings(connection: aiosqlite.Connection, keys: Iterable[str]) -> dict[str, _Standing]:
-    rows = await connection.execute_fetchall(_STANDINGS, (json_list(keys),))
-    return {row[0]: _Standing(tuple(row)) for row in rows}
 
 
 async def _put_definitions(connection: aiosqlite.Connection, definitions: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Final
 
@@ -33,6 +34,7 @@ class Flusher:
         self._store = store
         self._interval = interval
         self._alarm = Alarm(clock)
+        self._one_at_a_time = asyncio.Lock()
         self.last_error: str | None = None
 
     async def run(self) -> None:
@@ -52,6 +54,21 @@ class Flusher:
         Raises:
             StoreUnavailable: when the store does not answer; what is unsaved stays so.
         """
+        async with self._one_at_a_time:  # two at once would save the same events twice
+            await self._flush()
+
+    async def clear(self) -> None:
+        """Delete everything in the store and the cache, and let nothing be saved meanwhile.
+
+        Raises:
+            StoreUnavailable: when the store does not answer.
+        """
+        async with self._one_at_a_time:
+            await self._cache.flush()
+            await self._store.flush()
+            await self._cache.flush()  # what was read from the store between the two
+
+    async def _flush(self) -> None:
         left = self._cache.backlog
         while left > 0:
             changes = self._cache.take_unsaved(min(_BATCH, left))

@@ -21,7 +21,7 @@ from milepost.codec import canonical, content_hash, dumps, loads
 from milepost.conditions.base import Lookup, Test
 from milepost.errors import InvalidDefinition
 from milepost.limiters.base import LimiterRunner, LimiterState
-from milepost.trackers.base import BaseTracker, check_targets
+from milepost.trackers.base import BaseTracker
 from milepost.trackers.definition import TrackerDefinition
 from milepost.trackers.numerics.accumulation import AccumulationTracker
 from milepost.trackers.numerics.count import CountTracker
@@ -234,8 +234,6 @@ def _load(definition: Mapping[str, Any]) -> BaseTracker:
         raise InvalidDefinition(f"the kind {definition.get('kind')!r} is no tracker")
     if type(tracker).measure is BaseTracker.measure:
         raise InvalidDefinition(f"{type(tracker).__name__} must define measure(self, data, **kwargs)")
-    values = tracker.own_values()
-    check_targets(type(tracker).__name__, values["target"], values)
     return tracker
 
 

@@ -7,6 +7,7 @@ their defaults. A decimal progress is text, so that a reader can tell it from a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -105,7 +106,7 @@ def decode_row(key: str, name: str, text: str, blueprint: Callable[[str], Bluepr
 
 
 def _number(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{value!r} is no number")
     return value
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from milepost.trackers.snapshot import TrackerSnapshot
@@ -94,5 +93,5 @@ class FullTrackResult(TrackResult):
         """Whether it takes more than moving rows to commit it."""
         return bool(self.drafts) or self.begins
 
-    delivery: asyncio.Future[None] | None = None
+    delivery: Any = None
     """What to wait for until its events are delivered."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from milepost.codec import dumps
+import anyio.to_thread
+
 from milepost.errors import MissingExtra, StoreUnavailable
 
 try:
@@ -19,7 +20,9 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtra("sqlite", "aiosqlite") from None
 
-__all__ = ["SQLiteClient", "json_list"]
+__all__ = ["SQLiteClient"]
+
+T = TypeVar("T")
 
 _SCHEMA: Final = files("milepost.backends.sqlite").joinpath("schema.sql").read_text("utf-8")
 _VERSION: Final = 1
@@ -41,6 +44,7 @@ class SQLiteClient:
         self._timeout = timeout
         self._writer: aiosqlite.Connection | None = None
         self._reader: aiosqlite.Connection | None = None
+        self._working: set[asyncio.Task[Any]] = set()
         self._writing = asyncio.Lock()
         self._reading = asyncio.Lock()
 
@@ -60,6 +64,7 @@ class SQLiteClient:
             StoreUnavailable: when the file cannot be opened, is no database, or is not milepost's.
         """
         try:
+            await anyio.to_thread.run_sync(self._probe)
             self._writer = await self._connect()
             await self._prepare(self._writer)
             self._reader = self._writer if self.path == ":memory:" else await self._connect()
@@ -82,22 +87,54 @@ class SQLiteClient:
             raise
         return connection
 
-    async def _prepare(self, connection: aiosqlite.Connection) -> None:
-        ((application,),) = await connection.execute_fetchall("PRAGMA application_id")
-        ((version,),) = await connection.execute_fetchall("PRAGMA user_version")
-        ((tables,),) = await connection.execute_fetchall("SELECT count(*) FROM sqlite_master")
+    def _probe(self) -> None:
+        """Look whose file it is before anything in it is changed."""
+        if self.path == ":memory:":
+            return
+        connection = sqlite3.connect(self.path, timeout=self._timeout)
+        try:
+            connection.execute("BEGIN")  # another process may be making the tables: see all of that or nothing
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+            ((application,),) = connection.execute("PRAGMA application_id").fetchall()
+            ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+            ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+        finally:
+            connection.close()
         if tables and application != _APPLICATION_ID:
             raise StoreUnavailable(f"{self.path} is a database, but not one of milepost's")
         if version > _VERSION:
             raise StoreUnavailable(f"{self.path} was written by a newer milepost (layout {version}, known: {_VERSION})")
+
+    @staticmethod
+    async def _prepare(connection: aiosqlite.Connection) -> None:
         await connection.executescript(
             f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION};"
             f"{_SCHEMA}"
             "INSERT OR IGNORE INTO meta (name, value) VALUES ('epoch', 1); COMMIT;"
         )
 
+    async def whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run transactions to their end, also where the caller is cancelled meanwhile.
+
+        A statement goes on in its thread whoever waits for it, so a cancelled caller must
+        not let go of the connection before the transaction has ended; it waits for that, and
+        then is cancelled.
+        """
+        task = asyncio.get_running_loop().create_task(work)
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            while not task.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([task])
+            raise
+
     async def aclose(self) -> None:
-        """Disconnect."""
+        """Disconnect, when what is on its way has ended."""
+        if self._working:
+            await asyncio.wait(self._working)
         writer, reader = self._writer, self._reader
         self._writer = self._reader = None
         for connection in {id(item): item for item in (reader, writer) if item is not None}.values():
@@ -162,8 +199,3 @@ class SQLiteClient:
         if connection is None:
             raise StoreUnavailable(f"SQLite at {self.path} is not open")
         return connection
-
-
-def json_list(values: Iterable[str]) -> str:
-    """Return values as a JSON list, for ``IN (SELECT value FROM json_each(?))``."""
-    return dumps(list(values))

@@ -65,7 +65,7 @@ class FollowingSuite(AdapterSuite):
             assert await read(store, "a") == Reading(
                 at(4), texts({"x": "1", "y": "1"}, "n" * 22), (event_id(2), event_id(1)), 2, 2e9
             )
-            assert sorted([key async for key in store.keys()]) == ["a", "b"]
+            assert sorted([key async for key in store.keys("*")]) == ["a", "b"]
             assert await store.definitions(["n" * 22]) == {"n" * 22: "text"}
             assert (await store.next_deadline(), await store.due(2e9)) == (2e9, ["a"])
             assert await outbox_ids(store) == ["1", "2"]
@@ -107,7 +107,7 @@ class FollowingSuite(AdapterSuite):
                     change_to("after", at(1), {"x": "1"}),
                 ]
             )
-            assert sorted([key async for key in store.keys()]) == ["a", "after", "before"]
+            assert sorted([key async for key in store.keys("*")]) == ["a", "after", "before"]
             assert (await read(store, "a")).rows == texts({"x": "5"})
 
     async def test_a_whole_record_replaces_what_was_there(self) -> None:
@@ -131,7 +131,7 @@ class FollowingSuite(AdapterSuite):
             await store.save([change_to("a", at(1), {"x": "1"}, seen=(event_id(1),), deadline=1e9)])
             await store.save([change_to("a", at(2), removed=True, whole=True, events=events_of("gone"))])
             assert await read(store, "a") == ABSENT
-            assert [key async for key in store.keys()] == []
+            assert [key async for key in store.keys("*")] == []
             assert (await store.next_deadline(), await outbox_ids(store)) == (None, ["gone"])
             await store.save([change_to("a", at(1, INCARNATION + 1), {"y": "1"}, whole=True)])
             assert await read(store, "a") == Reading(at(1, INCARNATION + 1), texts({"y": "1"}))

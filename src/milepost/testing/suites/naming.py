@@ -69,7 +69,7 @@ class NamingSuite(AdapterSuite):
             assert isinstance(late, Conflict)
             assert late.now.rows.keys() >= {text}
             assert (await read(records, text)).rows == texts({text: "2", "other": "1"})
-            assert [key async for key in records.keys()] == [text]
+            assert [key async for key in records.keys("*")] == [text]
             assert await records.due(now + 5) == [text]
             revision = Revision(INCARNATION, 2)
             assert isinstance(await send(records, text, revision, drops=(text,)), Committed)
@@ -85,7 +85,7 @@ class NamingSuite(AdapterSuite):
             rows = {name: name for name in ALIKE}
             answers = await records.commit([commit_to(key, None, {**rows, "me": key}, epoch=epoch) for key in ALIKE])
             assert answers == [Committed()] * len(ALIKE)
-            assert sorted([key async for key in records.keys()]) == sorted(ALIKE)
+            assert sorted([key async for key in records.keys("*")]) == sorted(ALIKE)
             for key in ALIKE:
                 assert (await read(records, key)).rows == texts({**rows, "me": key})
                 if "*" not in key:

@@ -1,0 +1,83 @@
+"""What tests share: the three ways to keep groups, a clock that stands still, and no blocking of the loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blockbuster import blockbuster_ctx
+
+from milepost import MemoryDataStore, SQLiteDataStore, TrackingManager
+from milepost.testing import EventRecorder, ManualClock
+
+WAYS = ("memory", "sqlite through", "sqlite behind")
+
+
+@pytest.fixture(autouse=True)
+def nothing_blocks_the_loop() -> Iterator[None]:
+    """Fail a test in which milepost makes a blocking call inside a running loop."""
+    with blockbuster_ctx("milepost"):
+        yield
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that stands still until the test moves it."""
+    return ManualClock()
+
+
+class Place:
+    """Somewhere to keep groups, which several managers can open one after the other."""
+
+    def __init__(self, way: str, clock: ManualClock, folder: Path) -> None:
+        self.way = way
+        self.clock = clock
+        self.path = folder / "t.db"
+        self._memory = MemoryDataStore()
+
+    def manager(self, **settings: Any) -> TrackingManager:
+        """Return a manager over this place that was not started."""
+        settings = {"clock": self.clock, **settings}
+        if self.way == "memory":
+            return TrackingManager(data_store=self._memory, **settings)
+        return TrackingManager(data_store=SQLiteDataStore(self.path), write=self.way.split()[1], **settings)  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=WAYS)
+def place(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> Place:
+    """Each way to keep groups in turn; opening it again is a restart."""
+    return Place(request.param, clock, tmp_path)
+
+
+@pytest.fixture(params=WAYS[1:])
+def file_place(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> Place:
+    """The ways that survive a restart because they are written to a file."""
+    return Place(request.param, clock, tmp_path)
+
+
+@pytest.fixture
+async def manager(place: Place) -> AsyncIterator[TrackingManager]:
+    """A started manager, over each way to keep groups in turn."""
+    async with place.manager() as started:
+        yield started
+
+
+@pytest.fixture
+def recorder(manager: TrackingManager) -> EventRecorder:
+    """What ``manager`` announces."""
+    return EventRecorder(manager)
+
+
+@pytest.fixture
+async def in_memory(clock: ManualClock) -> AsyncIterator[TrackingManager]:
+    """A started manager in memory alone, for rules that have nothing to do with where groups are kept."""
+    async with TrackingManager(clock=clock) as started:
+        yield started
+
+
+@pytest.fixture
+def heard(in_memory: TrackingManager) -> EventRecorder:
+    """What ``in_memory`` announces."""
+    return EventRecorder(in_memory)

@@ -1,0 +1,46 @@
+"""The engine against a small independent model, over every backend (TARGETS, survive 5).
+
+hypothesis makes up a history of operations; after each the answers, the events, and what can be
+read must be the model's. In CI (``CI=1``) the histories are the same every time; elsewhere they are
+new ones, and a failure prints what replays it. ``MILEPOST_DOSE=full`` gives more and longer ones.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.model.backends import Backend, Memory, SQLiteBehind, SQLiteBehindEvicting, SQLiteEvicting, SQLiteThrough
+from tests.model.doses import dose
+from tests.model.machine import EngineMachine
+
+
+class ModelSuite:
+    """What every backend must pass; a subclass names the backend."""
+
+    backend: type[Backend]
+
+    @pytest.mark.timeout(3600 if dose.full else 120)
+    def test_every_history_goes_as_the_model_says(self) -> None:
+        """Whatever is done in whatever order, answers, events and readings are a small model's."""
+        run_state_machine_as_test(lambda: EngineMachine(self.backend), settings=dose.histories)
+
+
+class TestMemory(ModelSuite):
+    backend = Memory
+
+
+class TestSQLiteThrough(ModelSuite):
+    backend = SQLiteThrough
+
+
+class TestSQLiteEvicting(ModelSuite):
+    backend = SQLiteEvicting
+
+
+class TestSQLiteBehind(ModelSuite):
+    backend = SQLiteBehind
+
+
+class TestSQLiteBehindEvicting(ModelSuite):
+    backend = SQLiteBehindEvicting

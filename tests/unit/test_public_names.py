@@ -1,0 +1,83 @@
+"""The names that users import, and that importing them needs nothing that was not asked for."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+
+import pytest
+
+import milepost
+
+NAMES = ["AccumulationTracker", "AllOf", "AmbiguousState", "AnyOf", "BackendUnavailable", "BaseCondition", "BaseDataCache", "BaseDataStore", "BaseLimiter", "BaseTracker", "CacheUnavailable", "CommitConflict", "CommitUncertain", "ConflictingNameError", "CountLimiter", "CountTracker", "EVENT_ALL", "EVENT_TRACKER_ADDED", "EVENT_TRACKER_ALL_COMPLETED", "EVENT_TRACKER_EXPIRED", "EVENT_TRACKER_LIMITED", "EVENT_TRACKER_PROGRESSED", "EVENT_TRACKER_REMOVED", "EVENT_TRACKER_RESET", "EVENT_TRACKER_STAGE_COMPLETED", "Event", "Explanation", "FailedDelivery", "InvalidDefinition", "KeyExists", "KeyNotExists", "KeyValueComparison", "KeyValueContained", "KeyValueEQ", "KeyValueGE", "KeyValueGT", "KeyValueInList", "KeyValueLE", "KeyValueLT", "KeyValueListHasItem", "KeyValueListIntersectList", "KeyValueListNotHasItem", "KeyValueListNotIntersectList", "KeyValueNE", "KeyValueNotContained", "KeyValueNotInList", "ListenerHandle", "ManagerClosed", "ManagerStatus", "MemoryDataCache", "MemoryDataStore", "MilepostError", "MissingExtra", "Not", "NumericTracker", "OutboxFull", "Overflow", "QueueOverflow", "RecordTooLarge", "Rejected", "ResetPolicy", "SQLiteDataStore", "StoreLeased", "StoreUnavailable", "Subscription", "TimeLimiter", "TrackItem", "TrackResult", "TrackerAdded", "TrackerAllCompleted", "TrackerDefinition", "TrackerEvent", "TrackerExpired", "TrackerExplanation", "TrackerLimited", "TrackerNotFound", "TrackerProgressed", "TrackerRemoved", "TrackerReset", "TrackerSnapshot", "TrackerStageCompleted", "TrackingManager", "UndecodableError", "UnknownEventError", "UnknownKindError", "WouldBe", "where"]
+
+HOMES = ["milepost.manager.TrackingManager", "milepost.trackers.numerics.count.CountTracker", "milepost.trackers.numerics.accumulation.AccumulationTracker", "milepost.conditions.keys.KeyValueEQ", "milepost.conditions.base.BaseCondition", "milepost.limiters.base.BaseLimiter", "milepost.limiters.count.CountLimiter", "milepost.limiters.time.TimeLimiter", "milepost.events.EVENT_TRACKER_LIMITED", "milepost.events.EVENT_TRACKER_STAGE_COMPLETED", "milepost.data_caches.memory.MemoryDataCache", "milepost.data_stores.memory.MemoryDataStore", "milepost.data_stores.sqlite.SQLiteDataStore", "milepost.conditions.KeyValueEQ", "milepost.limiters.CountLimiter", "milepost.trackers.CountTracker", "milepost.trackers.numerics.CountTracker", "milepost.testing.ManualClock", "milepost.testing.open_manager", "milepost.testing.EventRecorder"]
+
+
+def test_the_public_names_are_these() -> None:
+    """What ``from milepost import …`` offers changes only on purpose."""
+    assert sorted(milepost.__all__) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_imports(name: str) -> None:
+    """Each public name can be imported, and is listed by ``dir``."""
+    assert getattr(milepost, name) is not None
+    assert name in dir(milepost)
+
+
+@pytest.mark.parametrize("path", HOMES)
+def test_modules_are_where_users_of_dictrack_look_for_them(path: str) -> None:
+    """Module paths are recognisable, and lead to the same objects as the door."""
+    module, _, name = path.rpartition(".")
+    found = getattr(importlib.import_module(module), name)
+    assert found is getattr(milepost, name, found)
+
+
+def test_a_name_that_does_not_exist_says_so() -> None:
+    """A misspelt name is an ordinary AttributeError that names it."""
+    with pytest.raises(AttributeError, match="NoSuchTracker"):
+        milepost.NoSuchTracker  # noqa: B018
+
+
+BARE = """
+import sys
+
+class NoExtras:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"aiosqlite", "typer", "rich", "redis", "pymongo", "motor", "pytest", "hypothesis"}:
+            raise ModuleNotFoundError(name, name=name)
+
+sys.meta_path.insert(0, NoExtras())
+import asyncio
+import milepost
+import milepost.testing
+
+assert not [name for name in sys.modules if name.startswith("sqlite3")], "importing milepost brings a driver"
+for name in milepost.__all__:
+    if name != "SQLiteDataStore":
+        getattr(milepost, name)
+
+async def main():
+    async with milepost.TrackingManager() as manager:
+        await manager.add_tracker("g", milepost.CountTracker("t", 1))
+        assert (await manager.track("g", {})).completed
+    try:
+        async with milepost.TrackingManager.open(store_url="sqlite:///t.db") as manager:
+            await manager.track("g", {})
+    except milepost.MissingExtra as error:
+        print(error)
+
+asyncio.run(main())
+"""
+
+
+def test_milepost_works_without_any_extra(tmp_path: os.PathLike[str]) -> None:
+    """With none of the extras installed milepost tracks in memory; what needs one names the pip command."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", BARE], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'pip install "milepost[sqlite]"' in done.stdout
