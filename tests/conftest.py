@@ -42,7 +42,9 @@ class Place:
         settings = {"clock": self.clock, **settings}
         if self.way == "memory":
             return TrackingManager(data_store=self._memory, **settings)
-        return TrackingManager(data_store=SQLiteDataStore(self.path), write=self.way.split()[1], **settings)  # type: ignore[arg-type]
+        return TrackingManager(
+            data_store=SQLiteDataStore(self.path, synchronous="OFF"), write=self.way.split()[1], **settings
+        )
 
 
 @pytest.fixture(params=WAYS)

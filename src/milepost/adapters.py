@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from milepost.data_caches.base import BaseDataCache
 from milepost.data_caches.memory import MemoryDataCache
@@ -59,10 +59,16 @@ def cache_from_url(url: str) -> BaseDataCache:
     Raises:
         InvalidDefinition: for any other scheme.
     """
-    scheme = urlsplit(url).scheme
+    scheme = _parts("cache_url", url).scheme
     if scheme == "memory":
         return MemoryDataCache()
     raise InvalidDefinition(f"cache_url must begin with memory://, got {url!r}")
+
+
+def _parts(name: str, url: str) -> SplitResult:
+    if not isinstance(url, str):
+        raise InvalidDefinition(f"{name} must be a URL such as memory:// or sqlite:///track.db, got {url!r}")
+    return urlsplit(url)
 
 
 def store_from_url(url: str) -> BaseDataStore:
@@ -72,7 +78,7 @@ def store_from_url(url: str) -> BaseDataStore:
         InvalidDefinition: for any other scheme, or where the path is missing.
         MissingExtra: when the driver is not installed.
     """
-    parts = urlsplit(url)
+    parts = _parts("store_url", url)
     if parts.scheme == "memory":
         return MemoryDataStore()
     if parts.scheme == "sqlite":

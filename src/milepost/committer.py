@@ -23,7 +23,7 @@ from milepost._clock import Clock
 from milepost._tasks import Tasks
 from milepost._working import NO_STATE
 from milepost.adoption import Adopter
-from milepost.bus.dispatcher import Dispatcher
+from milepost.bus.dispatcher import Delivery, Dispatcher, delivered
 from milepost.errors import BackendUnavailable, CommitConflict, CommitUncertain, ManagerClosed, MilepostError
 from milepost.records import (
     Authority,
@@ -45,7 +45,7 @@ from milepost.tracking.plan import PlanBook
 from milepost.tracking.result import FullTrackResult, TrackResult
 from milepost.tracking.step import track
 
-__all__ = ["Committer", "Delivery", "Waiting", "delivered"]
+__all__ = ["Committer", "Waiting"]
 
 _log = logging.getLogger("milepost")
 
@@ -54,26 +54,18 @@ _RESENDS: Final = 3
 _BACKOFF_AFTER: Final = 3
 
 
-Delivery = asyncio.Future[None] | None
-"""What to wait for until a commit's events are delivered; None where they are."""
-
-
-async def delivered(delivery: Delivery) -> None:
-    """Wait for a delivery. Others may wait for the same one, so a cancelled caller must not cancel it."""
-    if delivery is not None:
-        await asyncio.shield(delivery)
-
-
 class Waiting:
     """A command, and who waits for what comes of it."""
 
-    __slots__ = ("attempts", "command", "deadline", "error", "future", "value")
+    __slots__ = ("attempts", "caused", "command", "deadline", "error", "future", "value")
 
     def __init__(self, command: Command, future: asyncio.Future[Delivery], deadline: float) -> None:
         self.command = command
         self.future = future
         self.deadline = deadline
         self.attempts = 0
+        self.caused = False
+        """Whether events came of it, for whose delivery the caller waits."""
         self.value: Any = None
         self.error: Exception | None = None
 
@@ -397,10 +389,12 @@ class Committer:
             if waiting.future.done():  # cancelled before it began
                 continue
             waiting.error = None
+            events_before = len(draft.events)
             try:
                 waiting.value = waiting.command.apply(draft)
             except Exception as error:
                 waiting.error = error
+            waiting.caused = len(draft.events) > events_before
         return draft
 
     async def _send(self, commits: Sequence[Commit]) -> list[Outcome]:
@@ -427,7 +421,7 @@ class Committer:
                 if waiting.error is not None:
                     waiting.fail(waiting.error)
                 else:
-                    waiting.settle(delivery)
+                    waiting.settle(delivery if waiting.caused else None)
             return
         if isinstance(outcome, NeedDefinitions):
             await self._authority.put_definitions(_texts(draft, outcome.hashes))

@@ -20,8 +20,8 @@ from milepost._tasks import Tasks
 from milepost._working import NO_STATE
 from milepost.adapters import Write, arrange, cache_from_url, store_from_url
 from milepost.bus.announcer import Announcer
-from milepost.bus.dispatcher import Dispatcher
-from milepost.committer import Committer, Waiting, delivered
+from milepost.bus.dispatcher import Dispatcher, delivered
+from milepost.committer import Committer, Waiting
 from milepost.data_caches.base import BaseDataCache
 from milepost.data_caches.memory import MemoryDataCache
 from milepost.data_stores.base import BaseDataStore

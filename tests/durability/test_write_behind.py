@@ -226,6 +226,22 @@ async def test_what_expires_after_a_restart(tmp_path: Path, clock: ManualClock) 
         assert sorted(event.group_id for event in gone) == ["read", "tracked", "untouched"]
 
 
+async def test_flush_forgets_what_was_on_its_way_to_the_file(tmp_path: Path, clock: ManualClock) -> None:
+    """Rows, removals and events that no interval had saved yet do not reach the file after everything was deleted."""
+    path = tmp_path / "t.db"
+    async with manager_over(path, write="behind", clock=clock) as manager:
+        for group in ("changed", "removed"):
+            await manager.add_tracker(group, CountTracker(name="n", target=[1, 9]))
+        await flushed(manager, clock)
+        await manager.track("changed", {})
+        await manager.remove_tracker("removed")
+        await manager.add_tracker("new", far())
+        assert await manager.flush(confirm=True)
+        await flushed(manager, clock)
+    assert await progress_in(path) == {}
+    assert await _targets_told(path) == []
+
+
 async def test_flush_amid_callers_leaves_nothing(tmp_path: Path, clock: ManualClock) -> None:
     """Deleting everything while others track and groups come from the file brings nothing back and breaks nothing."""
     path = tmp_path / "t.db"

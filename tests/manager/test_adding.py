@@ -49,7 +49,7 @@ async def test_a_completed_tracker_still_has_its_name(manager: TrackingManager) 
 
 
 async def test_keep_leaves_what_is_there(manager: TrackingManager, recorder: EventRecorder) -> None:
-    """``if_exists="keep"`` returns the tracker that is there, whatever the new one's definition, and announces nothing."""
+    """``if_exists="keep"`` returns the tracker that is there, and announces nothing."""
     await manager.add_tracker("g", CountTracker("n", 5))
     await manager.track("g", {})
     recorder.clear()
@@ -91,7 +91,7 @@ async def test_a_name_that_comes_twice_adds_none(manager: TrackingManager) -> No
 async def test_something_that_is_no_tracker_adds_none(manager: TrackingManager) -> None:
     """A list with something else in it raises TypeError and adds nothing."""
     with pytest.raises(TypeError, match="BaseTracker"):
-        await manager.add_trackers("g", [CountTracker("a", 1), KeyExists("k")])  # type: ignore[list-item]
+        await manager.add_trackers("g", [CountTracker("a", 1), KeyExists("k")])
     assert await manager.get_trackers("g") == []
 
 

@@ -13,41 +13,41 @@ from milepost import CountTracker, KeyExists, TrackingManager
 Call = Callable[[TrackingManager], Awaitable[Any]]
 
 WRONG: dict[str, tuple[Call, type[Exception], str]] = {
-    "group of another type": (lambda m: m.track(3, {}), TypeError, "group_id must be a string, got 3"),  # type: ignore[arg-type]
-    "group None": (lambda m: m.get_trackers(None), TypeError, "group_id must be a string, got None"),  # type: ignore[arg-type]
+    "group of another type": (lambda m: m.track(3, {}), TypeError, "group_id must be a string, got 3"),
+    "group None": (lambda m: m.get_trackers(None), TypeError, "group_id must be a string, got None"),
     "group empty": (lambda m: m.track("", {}), ValueError, "group_id must not be empty"),
     "group no Unicode": (lambda m: m.track("\ud800", {}), ValueError, "group_id must be valid Unicode"),
-    "data None": (lambda m: m.track("g", None), TypeError, "data must be a mapping, got NoneType"),  # type: ignore[arg-type]
-    "data list": (lambda m: m.track("g", [("a", 1)]), TypeError, "data must be a mapping, got list"),  # type: ignore[arg-type]
-    "data text": (lambda m: m.track("g", "a"), TypeError, "data must be a mapping, got str"),  # type: ignore[arg-type]
-    "explain data": (lambda m: m.explain("g", 3), TypeError, "data must be a mapping, got int"),  # type: ignore[arg-type]
-    "no tracker": (lambda m: m.add_tracker("g", "n"), TypeError, "must be an instance of BaseTracker, got 'n'"),  # type: ignore[arg-type]
-    "tracker class": (lambda m: m.add_tracker("g", CountTracker), TypeError, "must be an instance of BaseTracker"),  # type: ignore[arg-type]
-    "condition": (lambda m: m.add_tracker("g", KeyExists("k")), TypeError, "must be an instance of BaseTracker"),  # type: ignore[arg-type]
+    "data None": (lambda m: m.track("g", None), TypeError, "data must be a mapping, got NoneType"),
+    "data list": (lambda m: m.track("g", [("a", 1)]), TypeError, "data must be a mapping, got list"),
+    "data text": (lambda m: m.track("g", "a"), TypeError, "data must be a mapping, got str"),
+    "explain data": (lambda m: m.explain("g", 3), TypeError, "data must be a mapping, got int"),
+    "no tracker": (lambda m: m.add_tracker("g", "n"), TypeError, "must be an instance of BaseTracker, got 'n'"),
+    "tracker class": (lambda m: m.add_tracker("g", CountTracker), TypeError, "must be an instance of BaseTracker"),
+    "condition": (lambda m: m.add_tracker("g", KeyExists("k")), TypeError, "must be an instance of BaseTracker"),
     "if_exists": (
-        lambda m: m.add_tracker("g", CountTracker("x", 1), if_exists="overwrite"),  # type: ignore[arg-type]
+        lambda m: m.add_tracker("g", CountTracker("x", 1), if_exists="overwrite"),
         ValueError,
         'if_exists must be "error", "keep" or "replace", got \'overwrite\'',
     ),
-    "name of another type": (lambda m: m.get_tracker("g", 3), TypeError, "name must be a string, got 3"),  # type: ignore[arg-type]
+    "name of another type": (lambda m: m.get_tracker("g", 3), TypeError, "name must be a string, got 3"),
     "names of another type": (
-        lambda m: m.get_trackers("g", ["n", 3]),  # type: ignore[list-item]
+        lambda m: m.get_trackers("g", ["n", 3]),
         TypeError,
         "name must be a string or a list of strings, got 3",
     ),
-    "names no list": (lambda m: m.get_trackers("g", 3), TypeError, "name must be a string or a list of strings"),  # type: ignore[arg-type]
-    "remove no name": (lambda m: m.remove_tracker("g", 3), TypeError, "name must be a string or a list of strings"),  # type: ignore[arg-type]
-    "reset no name": (lambda m: m.reset_tracker("g", None), TypeError, "name must be a string, got None"),  # type: ignore[arg-type]
-    "reset policy": (lambda m: m.reset_tracker("g", "n", 9), ValueError, "reset_policy must be a ResetPolicy or None"),  # type: ignore[arg-type]
+    "names no list": (lambda m: m.get_trackers("g", 3), TypeError, "name must be a string or a list of strings"),
+    "remove no name": (lambda m: m.remove_tracker("g", 3), TypeError, "name must be a string or a list of strings"),
+    "reset no name": (lambda m: m.reset_tracker("g", None), TypeError, "name must be a string, got None"),
+    "reset policy": (lambda m: m.reset_tracker("g", "n", 9), ValueError, "reset_policy must be a ResetPolicy or None"),
     "reset policy text": (
-        lambda m: m.reset_tracker("g", "n", "all"),  # type: ignore[arg-type]
+        lambda m: m.reset_tracker("g", "n", "all"),
         ValueError,
         "reset_policy must be a ResetPolicy or None, got 'all'",
     ),
-    "reset policy bool": (lambda m: m.reset_tracker("g", "n", True), ValueError, "reset_policy must be a ResetPolicy"),  # type: ignore[arg-type]
-    "pattern": (lambda m: anext(aiter(m.groups(3))), TypeError, "pattern must be a string, got 3"),  # type: ignore[arg-type]
-    "items": (lambda m: m.track_many(3), TypeError, "items|iterable"),  # type: ignore[arg-type]
-    "is_cached": (lambda m: m.track("g", {}, event_id=3), TypeError, "event_id must be a string, got 3"),  # type: ignore[arg-type]
+    "reset policy bool": (lambda m: m.reset_tracker("g", "n", True), ValueError, "reset_policy must be a ResetPolicy"),
+    "pattern": (lambda m: anext(aiter(m.groups(3))), TypeError, "pattern must be a string, got 3"),
+    "items": (lambda m: m.track_many(3), TypeError, "items|iterable"),
+    "is_cached": (lambda m: m.track("g", {}, event_id=3), TypeError, "event_id must be a string, got 3"),
 }
 
 

@@ -72,7 +72,7 @@ async def test_one_of_two_that_wait_for_the_same_listener_is_cancelled(manager: 
     async with asyncio.timeout(10):
         results = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(results[0], asyncio.CancelledError)
-    assert all(len(result.completed) == 1 for result in results[1:])  # type: ignore[union-attr]
+    assert all(len(result.completed) == 1 for result in results[1:])
 
 
 async def test_a_timeout_around_track_leaves_the_manager_usable(manager: TrackingManager) -> None:

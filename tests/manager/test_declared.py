@@ -178,9 +178,9 @@ def test_what_cannot_be_declared_says_why() -> None:
     """A pattern that is no text, something that is no tracker and a name that comes twice are refused."""
     manager = TrackingManager()
     with pytest.raises(TypeError, match="pattern"):
-        manager.declare(3, goal())  # type: ignore[arg-type]
+        manager.declare(3, goal())
     with pytest.raises(TypeError, match="BaseTracker"):
-        manager.declare("*", KeyExists("a"))  # type: ignore[arg-type]
+        manager.declare("*", KeyExists("a"))
     with pytest.raises(InvalidDefinition, match=LOGINS):
         manager.declare("*", goal(), goal(4))
 

@@ -81,7 +81,7 @@ async def test_the_outbox_holds_what_was_announced(manager: TrackingManager, rec
     """Every event that listeners hear is in the authority's outbox, in commit order, PROGRESSED among them."""
     await manager.add_tracker("g", AccumulationTracker("n", [1, 2]))
     await manager.track("g", {"amount": 5})
-    await manager.reset_tracker("g", "n", 3)  # type: ignore[arg-type]
+    await manager.reset_tracker("g", "n", 3)
     await manager.remove_tracker("g", "n")
     authority: Any = manager.data_store if manager.write == "through" else manager.data_cache
     kept = [json.loads(body)["id"] for _, body in await authority.outbox()]
@@ -121,7 +121,7 @@ async def test_milestones_differ_by_group_tracker_stage_cycle_and_reset(
             await manager.track(group, {})
         await manager.reset_tracker(group, "c")
         await manager.track(group, {})
-        await manager.reset_tracker(group, "a", 1)  # type: ignore[arg-type]
+        await manager.reset_tracker(group, "a", 1)
         await manager.track(group, {})
     ids = [event.id for event in recorder.events]
     assert len(ids) == len(set(ids))

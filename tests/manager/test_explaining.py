@@ -105,5 +105,5 @@ async def test_declared_trackers_are_explained(manager: TrackingManager) -> None
 async def test_an_explanation_is_plain_data(furnished: TrackingManager) -> None:
     """An Explanation dumps as JSON."""
     dumped = (await furnished.explain("g", DATA)).model_dump(mode="json")
-    assert [tracker["name"] for tracker in dumped["trackers"]][0] == "moves"
+    assert dumped["trackers"][0]["name"] == "moves"
     assert dumped["trackers"][0]["outcome"] == "moved"

@@ -16,7 +16,7 @@ async def test_without_confirmation_it_warns_and_does_nothing(manager: TrackingM
     await manager.add_tracker("g", CountTracker("n", 9))
     for confirm in (False, 1, "yes"):
         with pytest.warns(UserWarning, match=r"flush\(confirm=True\)"):
-            assert await manager.flush(confirm=confirm) is False  # type: ignore[arg-type]
+            assert await manager.flush(confirm=confirm) is False
     assert len(await manager.get_trackers("g")) == 1
 
 
@@ -58,7 +58,7 @@ async def test_a_flushed_manager_goes_on(place: Place) -> None:
 
 async def test_nobody_writes_the_past_back(clock: object, tmp_path: object) -> None:
     """A second process whose replica is from before a flush starts from nothing."""
-    place = Place("sqlite through", clock, tmp_path)  # type: ignore[arg-type]
+    place = Place("sqlite through", clock, tmp_path)
     async with place.manager() as one, place.manager() as other:
         await one.add_tracker("g", CountTracker("n", 9))
         await other.track("g", {})

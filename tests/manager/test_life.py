@@ -245,7 +245,7 @@ async def test_managers_open_from_urls(cache: str, store: str, write: Any, tmp_p
 )
 def test_urls_that_name_nothing_are_refused(urls: dict[str, Any]) -> None:
     """A URL that names no cache or store raises InvalidDefinition, and says how it should begin."""
-    with pytest.raises(InvalidDefinition, match="memory://|sqlite:///"):
+    with pytest.raises(InvalidDefinition, match=r"memory://|sqlite:///"):
         TrackingManager.open(**urls)
 
 

@@ -85,6 +85,18 @@ async def test_several_limiters_must_all_allow(manager: TrackingManager, recorde
     assert [event.data["limiter"] for event in recorder.of(TrackerLimited)] == [1]
 
 
+async def test_what_is_limited_already_is_not_announced_again(
+    manager: TrackingManager, clock: ManualClock, recorder: EventRecorder
+) -> None:
+    """When a second limiter begins to refuse, LIMITED comes for that one and not again for the first."""
+    limiters: list[Any] = [CountLimiter(1), TimeLimiter(seconds=60)]
+    await manager.add_tracker("g", CountTracker("n", 99, limiters=limiters))
+    for seconds in (0, 30, 61):
+        await clock.advance(seconds)
+        await manager.track("g", {})
+    assert [event.data["limiter"] for event in recorder.of(TrackerLimited)] == [0, 1]
+
+
 async def test_both_bounds_of_a_window_are_inside(manager: TrackingManager, clock: ManualClock) -> None:
     """A TimeLimiter lets data pass from its start to its end, both included."""
     start = clock.time() + 100

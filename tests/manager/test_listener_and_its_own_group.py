@@ -9,7 +9,7 @@ from milepost.testing import EventRecorder
 
 
 async def test_a_listener_tracks_its_own_group(manager: TrackingManager, recorder: EventRecorder) -> None:
-    """What a listener tracks in its own group is applied; the events come in commit order, and nothing waits for ever."""
+    """What a listener tracks in its own group is applied, in commit order, and nothing waits for ever."""
     order: list[str] = []
 
     async def cascade(event: TrackerEvent) -> None:
@@ -38,7 +38,7 @@ async def test_a_listener_may_do_everything_to_its_own_group(manager: TrackingMa
         if event.name == "first":
             await manager.add_tracker("g", CountTracker("second", 5))
             await manager.update_tracker("g", CountTracker("second", 6))
-            await manager.reset_tracker("g", "first", 3)  # type: ignore[arg-type]
+            await manager.reset_tracker("g", "first", 3)
             done.append([(t.name, t.target) for t in await manager.get_trackers("g")])
             await manager.remove_tracker("g", "first")
 

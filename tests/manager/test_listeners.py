@@ -76,7 +76,7 @@ async def test_on_event_decorates(manager: TrackingManager) -> None:
     heard: list[str] = []
     await manager.add_tracker("g", CountTracker("n", 1))
     assert heard == ["code n", "class n"]
-    assert by_code(TrackerAdded(id="1", type="tracker.added", time=0, data={"name": "x"})) == "unchanged"  # type: ignore[arg-type]
+    assert by_code(TrackerAdded(id="1", type="tracker.added", time=0, data={"name": "x"})) == "unchanged"
 
 
 async def test_a_handle_removes_its_listener(manager: TrackingManager) -> None:
@@ -260,7 +260,7 @@ async def test_an_unknown_code_is_refused(code: Any, in_memory: TrackingManager)
 async def test_a_callback_must_be_callable(in_memory: TrackingManager) -> None:
     """Something that cannot be called is refused when it is registered."""
     with pytest.raises(TypeError, match="callback must be callable, got 'nothing'"):
-        in_memory.add_listener(TrackerAdded, "nothing")  # type: ignore[arg-type]
+        in_memory.add_listener(TrackerAdded, "nothing")
 
 
 async def test_listeners_are_not_shared_between_managers(clock: ManualClock, tmp_path: Any) -> None:

@@ -105,7 +105,7 @@ async def test_a_call_that_changes_nothing_sees_what_another_process_was_told_is
         assert len((await other.track("g", {})).dirtied) == 1
         await one.track("g", {})
         assert [tracker.progress for tracker in await other.get_trackers("g")] == [2]
-        await one.reset_tracker("g", "n", 1)  # type: ignore[arg-type]
+        await one.reset_tracker("g", "n", 1)
         assert [tracker.progress for tracker in await other.get_trackers("g")] == [0]
 
 

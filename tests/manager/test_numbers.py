@@ -194,7 +194,7 @@ async def test_a_loop_copes_with_targets_and_amounts_of_different_numbers(
     await manager.add_tracker("g", AccumulationTracker("sum", loop_forever=True, **fields))
     result = await manager.track("g", {"amount": amount})
     assert result.rejected == ()
-    assert recorder.events[-1].times == times  # type: ignore[attr-defined]
+    assert recorder.events[-1].times == times
     assert (await one(manager)).progress == left
 
 

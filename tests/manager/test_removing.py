@@ -47,7 +47,7 @@ async def test_a_tracker_added_again_is_another_one(
 
 async def test_no_stale_replica_brings_a_removed_tracker_back(clock: ManualClock, tmp_path: object) -> None:
     """Another process that still has the old tracker in memory moves the new one, or nothing."""
-    place = Place("sqlite through", clock, tmp_path)  # type: ignore[arg-type]
+    place = Place("sqlite through", clock, tmp_path)
     async with place.manager() as one, place.manager() as other:
         heard = EventRecorder(other)
         await one.add_tracker("g", CountTracker("n", 3))
@@ -68,7 +68,7 @@ async def test_a_removal_is_seen_by_another_process_that_has_other_trackers_of_t
     clock: ManualClock, tmp_path: object
 ) -> None:
     """Removing one of several trackers is seen by another process at once, also by a call that changes nothing."""
-    place = Place("sqlite through", clock, tmp_path)  # type: ignore[arg-type]
+    place = Place("sqlite through", clock, tmp_path)
     async with place.manager() as one, place.manager() as other:
         await one.add_trackers("g", [CountTracker("a", 9), CountTracker("b", 9)])
         assert len(await other.get_trackers("g")) == 2

@@ -41,7 +41,7 @@ async def state(manager: TrackingManager) -> TrackerSnapshot:
 async def test_the_policy_says_what_returns(
     policy: Any, progress: int, stage: int, remaining: int, manager: TrackingManager, recorder: EventRecorder
 ) -> None:
-    """PROGRESS returns to the first stage and init_progress, LIMITER opens limiters, ALL does both, None asks the tracker."""
+    """PROGRESS returns to the first stage and init_progress, LIMITER opens limiters, ALL does both."""
     tracker = CountTracker("n", [3, 9], limiters=[CountLimiter(5)], reset_policy=ResetPolicy.NONE, init_progress=1)
     await manager.add_tracker("g", tracker)
     for _ in range(3):

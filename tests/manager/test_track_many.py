@@ -44,7 +44,7 @@ async def test_an_item_that_cannot_be_applied_has_its_error(manager: TrackingMan
         ("", {}),
         (3, {}),
         ("g", {}, 5),
-        TrackItem("g", {}, now="noon"),  # type: ignore[arg-type]
+        TrackItem("g", {}, now="noon"),
         7,
         ("g",),
         ("g", {}),

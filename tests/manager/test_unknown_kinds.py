@@ -86,7 +86,7 @@ async def test_other_names_and_groups_stay_readable(path: Path, write: Any) -> N
         known = await manager.get_tracker("g", "known")
         assert known is not None
         assert known.progress == 1
-        assert await manager.reset_tracker("g", "known", 1) is True  # type: ignore[arg-type]
+        assert await manager.reset_tracker("g", "known", 1) is True
         await manager.add_tracker("g", CountTracker("new", 9))
         assert await manager.remove_tracker("g", "new") is True
         assert len((await manager.track("h", {})).dirtied) == 1
@@ -100,7 +100,7 @@ async def test_the_row_is_left_alone(path: Path, write: Any) -> None:
     async with TrackingManager(data_store=SQLiteDataStore(path), write=write) as manager:
         with pytest.raises(UnknownKindError):
             await manager.track("g", {"k": 1}, event_id="e")
-        await manager.reset_tracker("g", "known", 1)  # type: ignore[arg-type]
+        await manager.reset_tracker("g", "known", 1)
     assert await asyncio.to_thread(run_elsewhere, path) == "[2, 1]"
 
 

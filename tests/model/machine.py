@@ -67,10 +67,16 @@ class EngineMachine(RuleBasedStateMachine):
 
         return self.runner.run(bounded())
 
-    @initialize(declared=st.lists(specs("de"), max_size=2, unique_by=lambda spec: spec["name"]), loud=st.booleans())
-    def begin(self, declared: list[Spec], loud: bool) -> None:
+    @initialize(
+        declared=st.lists(specs("de"), max_size=2, unique_by=lambda spec: spec["name"]),
+        given=st.dictionaries(groups, st.lists(specs("abc"), max_size=3, unique_by=lambda spec: spec["name"])),
+        loud=st.booleans(),
+    )
+    def begin(self, declared: list[Spec], given: dict[str, list[Spec]], loud: bool) -> None:
         self.model = Model(declared, WINDOW, self.clock.time(), loud)
         self.run(self.open())
+        for group, several in given.items():
+            self.both(("add", group, several, None, "error"))
 
     async def open(self) -> None:
         self.manager = TrackingManager(clock=self.clock, dedup_window=WINDOW, **self.backend.settings())

@@ -20,7 +20,7 @@ class ModelSuite:
 
     backend: type[Backend]
 
-    @pytest.mark.timeout(3600 if dose.full else 120)
+    @pytest.mark.timeout(3600 if dose.full else 420)
     def test_every_history_goes_as_the_model_says(self) -> None:
         """Whatever is done in whatever order, answers, events and readings are a small model's."""
         run_state_machine_as_test(lambda: EngineMachine(self.backend), settings=dose.histories)

@@ -33,20 +33,20 @@ Make = Callable[[], object]
 NAN, INF = float("nan"), float("inf")
 
 TRACKERS: list[tuple[Make, str]] = [
-    (lambda: CountTracker(name=3, target=1), r"CountTracker\.name must be a string, got 3"),  # type: ignore[arg-type]
+    (lambda: CountTracker(name=3, target=1), r"CountTracker\.name must be a string, got 3"),
     (lambda: CountTracker(name="", target=1), r"name must not be empty"),
     (lambda: CountTracker(name="\ud800", target=1), r"name must be valid Unicode"),
-    (lambda: CountTracker(name="t"), r"CountTracker\.target is required"),  # type: ignore[call-arg]
-    (lambda: CountTracker(target=1), r"CountTracker\.name is required"),  # type: ignore[call-arg]
+    (lambda: CountTracker(name="t"), r"CountTracker\.target is required"),
+    (lambda: CountTracker(target=1), r"CountTracker\.name is required"),
     (lambda: CountTracker("t", []), r"target must hold at least one number, got an empty list"),
     (lambda: CountTracker("t", 0), r"target must be greater than 0, got 0"),
     (lambda: CountTracker("t", -5), r"target must be greater than 0, got -5"),
     (lambda: CountTracker("t", [1, -5]), r"target must be greater than 0, got -5"),
-    (lambda: CountTracker("t", "10"), r"target must be a number or a list of numbers, got '10'"),  # type: ignore[arg-type]
+    (lambda: CountTracker("t", "10"), r"target must be a number or a list of numbers, got '10'"),
     (lambda: CountTracker("t", True), r"target must be a number or a list of numbers, got True"),
-    (lambda: CountTracker("t", None), r"target must be a number or a list of numbers, got None"),  # type: ignore[arg-type]
-    (lambda: CountTracker("t", ["a"]), r"target must be a number"),  # type: ignore[list-item]
-    (lambda: CountTracker("t", {"a": 1}), r"target must be a number"),  # type: ignore[arg-type]
+    (lambda: CountTracker("t", None), r"target must be a number or a list of numbers, got None"),
+    (lambda: CountTracker("t", ["a"]), r"target must be a number"),
+    (lambda: CountTracker("t", {"a": 1}), r"target must be a number"),
     (lambda: CountTracker("t", NAN), r"target must be finite"),
     (lambda: CountTracker("t", INF), r"target must be finite"),
     (lambda: CountTracker("t", Decimal("NaN")), r"target must be finite"),
@@ -54,7 +54,7 @@ TRACKERS: list[tuple[Make, str]] = [
     (lambda: CountTracker("t", 10**400), r"target must be finite and fit into 64 bits"),
     (lambda: CountTracker("t", [5, 3]), r"target must increase .* got 3 after 5"),
     (lambda: CountTracker("t", [5, 5]), r"target must increase .* got 5 after 5"),
-    (lambda: CountTracker("t", 5, init_progress="1"), r"init_progress must be a number, got '1'"),  # type: ignore[arg-type]
+    (lambda: CountTracker("t", 5, init_progress="1"), r"init_progress must be a number, got '1'"),
     (lambda: CountTracker("t", 5, init_progress=True), r"init_progress must be a number, got True"),
     (lambda: CountTracker("t", 5, init_progress=NAN), r"init_progress must be finite"),
     (lambda: CountTracker("t", 5, init_progress=10**400), r"init_progress must be finite"),
@@ -65,27 +65,27 @@ TRACKERS: list[tuple[Make, str]] = [
     (
         lambda: CountTracker("t", 5, reset_policy=9),
         r"reset_policy must be a ResetPolicy \(NONE, PROGRESS, LIMITER, ALL\)",
-    ),  # type: ignore[arg-type]
-    (lambda: CountTracker("t", 5, reset_policy="all"), r"reset_policy must be a ResetPolicy"),  # type: ignore[arg-type]
-    (lambda: CountTracker("t", 5, loop_forever="yes"), r"loop_forever must be True or False, got 'yes'"),  # type: ignore[arg-type]
-    (lambda: CountTracker("t", 5, on_completed="stay"), r"on_completed must be 'keep' or 'remove', got 'stay'"),  # type: ignore[arg-type]
-    (lambda: CountTracker("t", 5, group_id=5), r"group_id must be a string, got 5"),  # type: ignore[arg-type]
-    (lambda: CountTracker("t", 5, conditions=KeyExists("k")), r"conditions must be a list of BaseCondition"),  # type: ignore[arg-type]
-    (lambda: CountTracker("t", 5, conditions=[CountLimiter(1)]), r"conditions must hold BaseCondition objects only"),  # type: ignore[list-item]
-    (lambda: CountTracker("t", 5, conditions="abc"), r"conditions must be a list of BaseCondition"),  # type: ignore[arg-type]
-    (lambda: CountTracker("t", 5, limiters=[KeyExists("k")]), r"limiters must hold BaseLimiter objects only"),  # type: ignore[list-item]
-    (lambda: CountTracker("t", 5, limiters=CountLimiter(1)), r"limiters must be a list of BaseLimiter"),  # type: ignore[arg-type]
-    (lambda: CountTracker("t", 5, goal=6), r"CountTracker has no field 'goal'; its fields are name, target"),  # type: ignore[call-arg]
-    (lambda: AccumulationTracker("t", 5, key=3), r"AccumulationTracker\.key must be a string, got 3"),  # type: ignore[arg-type]
-    (lambda: AccumulationTracker("t", 5, exact=1), r"exact must be True or False, got 1"),  # type: ignore[arg-type]
+    ),
+    (lambda: CountTracker("t", 5, reset_policy="all"), r"reset_policy must be a ResetPolicy"),
+    (lambda: CountTracker("t", 5, loop_forever="yes"), r"loop_forever must be True or False, got 'yes'"),
+    (lambda: CountTracker("t", 5, on_completed="stay"), r"on_completed must be 'keep' or 'remove', got 'stay'"),
+    (lambda: CountTracker("t", 5, group_id=5), r"group_id must be a string, got 5"),
+    (lambda: CountTracker("t", 5, conditions=KeyExists("k")), r"conditions must be a list of BaseCondition"),
+    (lambda: CountTracker("t", 5, conditions=[CountLimiter(1)]), r"conditions must hold BaseCondition objects only"),
+    (lambda: CountTracker("t", 5, conditions="abc"), r"conditions must be a list of BaseCondition"),
+    (lambda: CountTracker("t", 5, limiters=[KeyExists("k")]), r"limiters must hold BaseLimiter objects only"),
+    (lambda: CountTracker("t", 5, limiters=CountLimiter(1)), r"limiters must be a list of BaseLimiter"),
+    (lambda: CountTracker("t", 5, goal=6), r"CountTracker has no field 'goal'; its fields are name, target"),
+    (lambda: AccumulationTracker("t", 5, key=3), r"AccumulationTracker\.key must be a string, got 3"),
+    (lambda: AccumulationTracker("t", 5, exact=1), r"exact must be True or False, got 1"),
 ]
 
 CONDITIONS: list[tuple[Make, str]] = [
-    (lambda: KeyExists(3), r"^KeyExists\.key must be a string, got 3$"),  # type: ignore[arg-type]
-    (lambda: KeyExists(None), r"KeyExists\.key must be a string, got None"),  # type: ignore[arg-type]
-    (lambda: KeyExists(), r"KeyExists\.key is required"),  # type: ignore[call-arg]
+    (lambda: KeyExists(3), r"^KeyExists\.key must be a string, got 3$"),
+    (lambda: KeyExists(None), r"KeyExists\.key must be a string, got None"),
+    (KeyExists, r"KeyExists\.key is required"),
     (lambda: KeyExists("\ud800"), r"KeyExists\.key must be valid Unicode"),
-    (lambda: KeyValueEQ("k"), r"KeyValueEQ\.value is required"),  # type: ignore[call-arg]
+    (lambda: KeyValueEQ("k"), r"KeyValueEQ\.value is required"),
     (lambda: KeyValueEQ("k", NAN), r"KeyValueEQ\.value must be .*finite number, got nan"),
     (lambda: KeyValueEQ("k", lambda: 0), r"KeyValueEQ\.value must be .*callable"),
     (lambda: KeyValueEQ("k", b"x"), r"KeyValueEQ\.value must be .*bytes"),
@@ -94,50 +94,50 @@ CONDITIONS: list[tuple[Make, str]] = [
     (lambda: KeyValueEQ("k", {1: 2}), r"KeyValueEQ\.value must be .*text keys"),
     (lambda: KeyValueEQ("k", [[b"x"]]), r"KeyValueEQ\.value must be .*bytes"),
     (lambda: KeyValueInList("k", "abc"), r"KeyValueInList\.value must be a list of values, got 'abc'"),
-    (lambda: KeyValueInList("k", 5), r"KeyValueInList\.value must be a list of values, got 5"),  # type: ignore[arg-type]
+    (lambda: KeyValueInList("k", 5), r"KeyValueInList\.value must be a list of values, got 5"),
     (lambda: KeyValueInList("k", [NAN]), r"KeyValueInList\.value must be .*finite"),
-    (lambda: KeyValueContained("k", 5), r"KeyValueContained\.value must be a string, got 5"),  # type: ignore[arg-type]
-    (lambda: KeyValueContained("k", "x", case_sensitive="no"), r"case_sensitive must be True or False"),  # type: ignore[arg-type]
+    (lambda: KeyValueContained("k", 5), r"KeyValueContained\.value must be a string, got 5"),
+    (lambda: KeyValueContained("k", "x", case_sensitive="no"), r"case_sensitive must be True or False"),
     (lambda: KeyValueComparison("k", 5, "=<"), r"op must be one of ==, !=, >, >=, <, <= .*got '=<'"),
-    (lambda: KeyExists("a", "b"), r"KeyExists takes 1 values, got 2"),  # type: ignore[call-arg]
-    (lambda: KeyExists("a", key="b"), r"KeyExists\.key is given twice"),  # type: ignore[misc]
+    (lambda: KeyExists("a", "b"), r"KeyExists takes 1 values, got 2"),
+    (lambda: KeyExists("a", key="b"), r"KeyExists\.key is given twice"),
 ]
 
 LIMITERS: list[tuple[Make, str]] = [
     (lambda: CountLimiter(0), r"CountLimiter\.count must be a whole number greater than 0, got 0"),
     (lambda: CountLimiter(-1), r"CountLimiter\.count must be a whole number greater than 0, got -1"),
-    (lambda: CountLimiter(1.5), r"CountLimiter\.count must be a whole number greater than 0, got 1.5"),  # type: ignore[arg-type]
-    (lambda: CountLimiter("5"), r"CountLimiter\.count must be a whole number greater than 0, got '5'"),  # type: ignore[arg-type]
+    (lambda: CountLimiter(1.5), r"CountLimiter\.count must be a whole number greater than 0, got 1.5"),
+    (lambda: CountLimiter("5"), r"CountLimiter\.count must be a whole number greater than 0, got '5'"),
     (lambda: CountLimiter(True), r"CountLimiter\.count must be a whole number greater than 0, got True"),
     (lambda: CountLimiter(2**63), r"CountLimiter\.count must be"),
-    (lambda: CountLimiter(), r"CountLimiter\.count is required"),  # type: ignore[call-arg]
-    (lambda: TimeLimiter(), r"exactly one of seconds, interval and end_ts, got none"),
+    (CountLimiter, r"CountLimiter\.count is required"),
+    (TimeLimiter, r"exactly one of seconds, interval and end_ts, got none"),
     (lambda: TimeLimiter(seconds=1, end_ts=5), r"exactly one of seconds, interval and end_ts, got seconds and end_ts"),
     (lambda: TimeLimiter(seconds=0), r"TimeLimiter\.seconds must be a number of seconds greater than 0, got 0"),
     (lambda: TimeLimiter(seconds=-1), r"seconds must be a number of seconds greater than 0, got -1"),
-    (lambda: TimeLimiter(seconds="60"), r"seconds must be a number of seconds greater than 0, got '60'"),  # type: ignore[arg-type]
+    (lambda: TimeLimiter(seconds="60"), r"seconds must be a number of seconds greater than 0, got '60'"),
     (lambda: TimeLimiter(seconds=NAN), r"seconds must be a number of seconds greater than 0"),
     (lambda: TimeLimiter(seconds=10**400), r"seconds must be"),
-    (lambda: TimeLimiter(interval=60), r"TimeLimiter\.interval must be a timedelta, got 60"),  # type: ignore[arg-type]
+    (lambda: TimeLimiter(interval=60), r"TimeLimiter\.interval must be a timedelta, got 60"),
     (lambda: TimeLimiter(interval=timedelta(0)), r"TimeLimiter\.interval must be longer than 0"),
-    (lambda: TimeLimiter(end_ts="now"), r"TimeLimiter\.end_ts must be epoch seconds or an aware datetime, got 'now'"),  # type: ignore[arg-type]
+    (lambda: TimeLimiter(end_ts="now"), r"TimeLimiter\.end_ts must be epoch seconds or an aware datetime, got 'now'"),
     (lambda: TimeLimiter(end_ts=datetime(2026, 1, 1)), r"end_ts must be .* aware datetime"),  # noqa: DTZ001
     (lambda: TimeLimiter(end_ts=INF), r"end_ts must be"),
     (lambda: TimeLimiter(end_ts=10**400), r"end_ts must be"),
     (lambda: TimeLimiter(start_ts=10, end_ts=10), r"end_ts must be later than start_ts"),
-    (lambda: TimeLimiter(seconds=1, start_ts="x"), r"start_ts must be epoch seconds or an aware datetime"),  # type: ignore[arg-type]
+    (lambda: TimeLimiter(seconds=1, start_ts="x"), r"start_ts must be epoch seconds or an aware datetime"),
 ]
 
 SETTINGS: list[tuple[Make, str]] = [
-    (lambda: TrackingManager(data_cache="memory://"), r"data_cache must be a BaseDataCache, got 'memory://'"),  # type: ignore[arg-type]
-    (lambda: TrackingManager(data_store=3), r"data_store must be a BaseDataStore, got 3"),  # type: ignore[arg-type]
-    (lambda: TrackingManager(write="around"), r'write must be "through" or "behind", got \'around\''),  # type: ignore[arg-type]
+    (lambda: TrackingManager(data_cache="memory://"), r"data_cache must be a BaseDataCache, got 'memory://'"),
+    (lambda: TrackingManager(data_store=3), r"data_store must be a BaseDataStore, got 3"),
+    (lambda: TrackingManager(write="around"), r'write must be "through" or "behind", got \'around\''),
     (lambda: TrackingManager(write="behind"), r"needs a store that lasts"),
     (lambda: TrackingManager(dedup_window=0), r"dedup_window must be a whole number of at least 1, got 0"),
     (lambda: TrackingManager(dedup_window=True), r"dedup_window must be a whole number"),
     (lambda: TrackingManager(commit_timeout=0), r"commit_timeout must be a number of seconds greater than 0, got 0"),
     (lambda: TrackingManager(flush_interval=NAN), r"flush_interval must be a number of seconds greater than 0"),
-    (lambda: TrackingManager(close_timeout="1"), r"close_timeout must be a number of seconds"),  # type: ignore[arg-type]
+    (lambda: TrackingManager(close_timeout="1"), r"close_timeout must be a number of seconds"),
     (lambda: MemoryDataCache(max_groups=0), r"max_groups must be a whole number of at least 1, or None, got 0"),
     (lambda: SQLiteDataStore(""), r"path must be the path of a file"),
     (lambda: SQLiteDataStore("t.db", synchronous="YES"), r"synchronous must be one of OFF, NORMAL, FULL, EXTRA"),

@@ -106,7 +106,7 @@ async def test_every_item_is_delivered_dropped_or_there(overflow: Overflow) -> N
 def test_a_queue_needs_a_size(size: object) -> None:
     """A size that is no whole number of at least 1 is refused by name."""
     with pytest.raises(InvalidDefinition, match="size must be a whole number of at least 1"):
-        BoundedQueue(size)  # type: ignore[arg-type]
+        BoundedQueue(size)
 
 
 def test_a_queue_needs_a_policy_that_exists() -> None:

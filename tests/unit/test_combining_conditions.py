@@ -85,7 +85,7 @@ def test_where_alone_is_no_condition() -> None:
     with pytest.raises(TypeError):
         hash(where("k"))
     with pytest.raises(InvalidDefinition, match="BaseCondition"):
-        AllOf(where("k"))  # type: ignore[arg-type]
+        AllOf(where("k"))
 
 
 def test_combinations_refuse_what_is_no_condition() -> None:
@@ -95,9 +95,9 @@ def test_combinations_refuse_what_is_no_condition() -> None:
     with pytest.raises(InvalidDefinition, match="at least 1"):
         AnyOf()
     with pytest.raises(InvalidDefinition, match=r"Not.condition must be a BaseCondition, got 3"):
-        Not(3)  # type: ignore[arg-type]
+        Not(3)
     with pytest.raises(TypeError):
-        A & 3  # type: ignore[operator]
+        A & 3
 
 
 def test_values_are_copied_when_a_condition_is_made() -> None:

@@ -19,7 +19,7 @@ def drawn() -> dict[str, tuple[str, str | None]]:
     """Return what the docstring draws: each error's parent, and the built-in that it is too."""
     parents: dict[str, tuple[str, str | None]] = {}
     above: list[tuple[int, str]] = []
-    for line in inspect.getdoc(errors).splitlines():  # type: ignore[union-attr]
+    for line in inspect.getdoc(errors).splitlines():
         found = re.match(r"^([\s│├└─]*)([A-Z]\w+)(?:\s+\(also (\w+)\))?(?:\s{2,}|$)", line)
         if found is None or found[2] not in CLASSES:
             continue

@@ -109,7 +109,7 @@ def test_the_index_finds_exactly_what_evaluation_finds(
     ),
 )
 def test_a_key_is_found_whatever_class_of_text_it_is(wanted: list[str], datum: dict[Any, Any]) -> None:
-    """A datum whose keys are members of a StrEnum is found like one with plain text, however many trackers there are."""
+    """A datum whose keys are members of a StrEnum is found like one with plain text, in any group."""
     book = PlanBook()
     blueprints = [blueprint_of(CountTracker(key, 9, conditions=[KeyExists(key)])) for key in wanted]
     rows = {blueprint.name: blueprint.start(1, i, 0.0) for i, blueprint in enumerate(blueprints, 1)}

@@ -40,7 +40,7 @@ NOT_FOUND: list[tuple[str, dict[str, Any]]] = [
     ("a.0", {"a": {0: 1}}),
     ("a.x", {"a": [1]}),
     ("a.99999999999999999999", {"a": [1]}),
-    ("1", {1: 1}),  # type: ignore[dict-item]
+    ("1", {1: 1}),
 ]
 
 

@@ -25,7 +25,7 @@ from milepost.events.codes import EVENT_TRACKER_PROGRESSED
 from milepost.events.types import TrackerEvent
 from milepost.queues import BoundedQueue, Overflow
 
-__all__ = ["Dispatcher", "ListenerHandle"]
+__all__ = ["Delivery", "Dispatcher", "ListenerHandle", "delivered"]
 
 _log = logging.getLogger("milepost")
 
@@ -33,6 +33,19 @@ _inside_listener: ContextVar[bool] = ContextVar("milepost_inside_listener", defa
 
 KEPT_FAILURES = 1000
 BACKGROUND_SIZE = 1000
+
+
+Delivery = asyncio.Future[None] | None
+"""What to wait for until a commit's events are delivered; None where they are."""
+
+
+async def delivered(delivery: Delivery) -> None:
+    """Wait for a delivery, unless the caller is itself a listener: it would wait for itself.
+
+    Others may wait for the same delivery, so a cancelled caller does not cancel it.
+    """
+    if delivery is not None and not _inside_listener.get():
+        await asyncio.shield(delivery)
 
 
 class Listener:
@@ -192,7 +205,7 @@ class Dispatcher:
 
     # --- telling them ------------------------------------------------------------------
 
-    def publish(self, key: str, events: Sequence[TrackerEvent]) -> asyncio.Future[None] | None:
+    def publish(self, key: str, events: Sequence[TrackerEvent]) -> Delivery:
         """Deliver a commit's events.
 
         Args:
@@ -200,8 +213,7 @@ class Dispatcher:
             events: what happened, in order.
 
         Returns:
-            What to await, shielded, until they are delivered; None if they are, or if the
-            caller is itself a listener, which must not wait for the deliveries behind its own.
+            What to wait for with :func:`delivered` until they are delivered; None if they are.
         """
         parcel = _Parcel([(event, target) for event in events for target in self._targets(key, event)])
         if not parcel.stops:
@@ -220,8 +232,6 @@ class Dispatcher:
             worker.add_done_callback(self._workers.discard)
         else:
             line.append(parcel)
-        if _inside_listener.get():
-            return None
         return parcel.future()
 
     def _targets(self, key: str, event: TrackerEvent) -> list[Listener | Subscription[Any]]:

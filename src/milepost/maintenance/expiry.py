@@ -61,12 +61,15 @@ class Sweeper:
         while True:
             now = self._clock.time()
             due = [key for key in await self._authority.due(now) if key not in tried]
-            if not due:
-                break
-            tried.update(due)
-            await asyncio.gather(*(self._run_command(key, Expire(now)) for key in due))
-        self._next = await self._authority.next_deadline()
-        now = self._clock.time()
-        if self._next is None or self._next <= now:  # what is still due cannot be expired now: a row is unreadable
-            return self._poll
-        return min(self._poll, self._next - now)
+            if due:
+                tried.update(due)
+                await asyncio.gather(*(self._run_command(key, Expire(now)) for key in due))
+                continue
+            self._next = await self._authority.next_deadline()
+            later = self._clock.time()
+            if self._next is None:
+                return self._poll
+            if self._next > later:
+                return min(self._poll, self._next - later)
+            if self._next <= now:  # it was tried and is still there: a row of the group cannot be read
+                return self._poll

@@ -121,7 +121,7 @@ class AddTrackers(Command):
             if declared is not None and there is None:
                 return declared.start(draft.incarnation, draft.serial + 1, draft.now)
         row = blueprint.start(draft.incarnation, draft.next_serial(), draft.now, self.expires_at)
-        draft.put(row)
+        draft.begin(row)
         draft.emit(EVENT_TRACKER_ADDED, row)
         return row
 

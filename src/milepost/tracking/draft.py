@@ -66,6 +66,12 @@ class RecordDraft:
             plan = self._plan = book.plan_for(record.key, self.rows()) if self.reshapes else book.plan_of(record)
         return plan
 
+    def begin(self, row: TrackerSnapshot) -> None:
+        """Write a row that begins: the last one in order from now on."""
+        self.put(row)
+        self.reshapes = True
+        self._plan = None
+
     def put(self, row: TrackerSnapshot) -> None:
         """Write a row."""
         name = row.name

@@ -148,6 +148,22 @@ def _shared_keys(data: Mapping[Any, Any], nodes: Mapping[str, _Node]) -> Iterabl
 
 def _collect(node: _Node, value: Any) -> list[Entry]:
     """Gather what waits for this value, here and further down the path."""
+    try:
+        return _look_into(node, value)
+    except Exception:  # a value whose own methods raise: its trackers shall see for themselves
+        return list(_everything_in(node))
+
+
+def _everything_in(node: _Node) -> Iterable[Entry]:
+    """Yield all that is filed here and below, each with every condition to check."""
+    for entry in node.any:
+        yield Entry(entry.rank, entry.blueprint, entry.blueprint.tests, entry.name)
+    yield from node.slow.values()
+    for child in (node.children or {}).values():
+        yield from _everything_in(child)
+
+
+def _look_into(node: _Node, value: Any) -> list[Entry]:
     hit = node.any
     if node.by_value is not None:
         if value.__class__ in SAFE:

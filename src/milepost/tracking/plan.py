@@ -146,8 +146,9 @@ class PlanBook:
             if name in declared:
                 return
         for name, row in rows.items():
-            if plan.blueprint(name) is not row.blueprint:
-                plan.add(row.blueprint)
+            if plan.blueprint(name) is not None:
+                return  # replaced or updated: its place may have changed, so the plan is made anew
+            plan.add(row.blueprint)
         record.plan = plan
 
 

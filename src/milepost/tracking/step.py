@@ -76,14 +76,20 @@ def track(
         now: epoch seconds.
         context: what custom conditions and limiters get.
         progressed: whether somebody listens to PROGRESSED.
+
+    Raises:
+        TypeError: when the datum has a key whose ``__eq__`` raises.
     """
     index = plan.index
     single = index.single
     candidates: Sequence[Entry]
-    if single is not None and (value := data.get(single[0], MISSING)).__class__ in SAFE:
-        candidates = single[1].get(value, ())
-    else:
-        candidates = index.candidates(data)
+    try:
+        if single is not None and (value := data.get(single[0], MISSING)).__class__ in SAFE:
+            candidates = single[1].get(value, ())
+        else:
+            candidates = index.candidates(data)
+    except Exception as error:  # a key whose own methods raise
+        raise TypeError(f"data has a key that cannot be looked up: {_say(error)}") from error
     if len(candidates) == 1 and not progressed:  # what happens most: one tracker, and it only counts on
         _, _, tests, name = candidates[0]
         row = rows.get(name)

@@ -80,12 +80,24 @@ class SQLiteClient:
     async def _connect(self) -> aiosqlite.Connection:
         connection = await aiosqlite.connect(self.path, timeout=self._timeout, isolation_level=None)
         try:
-            await connection.execute("PRAGMA journal_mode = WAL")
+            await self._use_wal(connection)
             await connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         except BaseException:
             await connection.close()
             raise
         return connection
+
+    async def _use_wal(self, connection: aiosqlite.Connection) -> None:
+        """Switch to the WAL journal; SQLite does not wait by itself for others that do the same."""
+        until = asyncio.get_running_loop().time() + self._timeout
+        while True:
+            try:
+                await connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or asyncio.get_running_loop().time() > until:
+                    raise
+            await asyncio.sleep(0.01)
 
     def _probe(self) -> None:
         """Look whose file it is before anything in it is changed."""
