@@ -43,7 +43,7 @@ from milepost.tracking.commands import Command, Expire
 from milepost.tracking.draft import RecordDraft
 from milepost.tracking.plan import PlanBook
 from milepost.tracking.result import FullTrackResult, TrackResult
-from milepost.tracking.step import track
+from milepost.tracking.step import count_one, track
 
 __all__ = ["Committer", "Waiting"]
 
@@ -109,6 +109,7 @@ class Committer:
         self._immediate = authority if isinstance(authority, ImmediateAuthority) else None
         self._table = table
         self._records = table.records
+        self._find = table.records.get
         self._noting = table.limit is not None or (self._immediate is not None and self._immediate.followed)
         self._book = book
         self._adopter = Adopter(authority)
@@ -151,20 +152,29 @@ class Committer:
 
         This is the short way through :meth:`run_now` for what happens most.
         """
-        record = self._records.get(key)
+        find = self._find  # a local of its own: an attribute that is called is looked up the slow way
+        record = find(key)
         if record is None:
             return self._begin_now(key, data)
         plan = record.quick
         if plan is None or plan.book is not self._book:
             return None
-        now = self._time()
-        result = track(plan, record.rows, record, data, now)
+        time = self._time
+        now = time()
+        rows = record.rows
+        counted = count_one(plan, rows, data, now)
+        if counted is not None:
+            rows[counted.blueprint.name] = counted
+            record.counter += 1
+            if self._noting:
+                self._note(record, (counted,))
+            return TrackResult((True, [counted], [], []))
+        result = track(plan, rows, record, data, now)
         if result.__class__ is not TrackResult and isinstance(result, FullTrackResult) and result.says_more:
             self._commit_result(record, result, now)
             return result
         moved = result[1]
         if moved:
-            rows = record.rows
             for row in moved:
                 rows[row.blueprint.name] = row
             record.counter += 1
@@ -514,6 +524,7 @@ class Committer:
         _fail_all(self._pending.values(), ManagerClosed())
         self._pending.clear()
         self._records = OrderedDict()
+        self._find = self._records.get
 
     # --- quiet --------------------------------------------------------------------------
 

@@ -342,7 +342,7 @@ class ImmediateAuthority(Authority):
         """The present epoch."""
 
     @abstractmethod
-    def begin(self, record: Record, rows: Mapping[str, Row], definitions: Mapping[str, str]) -> None:
+    def begin(self, record: Record, rows: dict[str, Any], definitions: Mapping[str, str]) -> None:
         """Apply a commit that fills an empty record from :meth:`peek` with just these rows."""
 
     followed: bool = False

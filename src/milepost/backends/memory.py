@@ -6,7 +6,7 @@ import heapq
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from milepost._clock import Clock, SystemClock
 from milepost._patterns import pattern_to_regex
@@ -22,7 +22,6 @@ from milepost.records import (
     Outcome,
     Record,
     RecordState,
-    Row,
     StaleEpoch,
 )
 from milepost.replicas import Replicas
@@ -69,8 +68,8 @@ class MemoryRecords(ImmediateAuthority):
         record = self.table.get(key)
         return Record(key, self.new_incarnation()) if record is None else record
 
-    def begin(self, record: Record, rows: Mapping[str, Row], definitions: Mapping[str, str]) -> None:
-        record.rows.update(rows)
+    def begin(self, record: Record, rows: dict[str, Any], definitions: Mapping[str, str]) -> None:
+        record.rows = rows
         record.counter = 1
         record.serial = len(rows)
         self.keep_definitions(definitions)

@@ -69,6 +69,10 @@ class TrackerSnapshot:
 
     __slots__ = ("blueprint", "ceiling", "gates", "life", "progress", "stage", "updated_at")
 
+    def __new__(cls, blueprint: Blueprint | None = None, *state: Any, **more: Any) -> TrackerSnapshot:
+        """Return a plain snapshot of a plain count, an open one of everything that has more to read."""
+        return object.__new__(cls if blueprint is None or blueprint.counts else OpenSnapshot)
+
     def __init__(
         self,
         blueprint: Blueprint,
@@ -214,14 +218,30 @@ class TrackerSnapshot:
         """The conditions."""
         return self.blueprint.definition.conditions
 
-    if not TYPE_CHECKING:
+    @property
+    def reset_policy(self) -> Any:
+        """What is reset between stages."""
+        return self.blueprint.attribute("reset_policy")
 
-        def __getattr__(self, name: str) -> Any:
-            if name.startswith("__"):
-                raise AttributeError(name)
-            if name in self.state:
-                return self.state[name]
-            return self.blueprint.attribute(name)
+    @property
+    def loop_forever(self) -> Any:
+        """Whether it begins anew after the last target."""
+        return self.blueprint.attribute("loop_forever")
+
+    @property
+    def init_progress(self) -> Any:
+        """The progress that it begins with."""
+        return self.blueprint.attribute("init_progress")
+
+    @property
+    def on_completed(self) -> Any:
+        """What becomes of it after the last target."""
+        return self.blueprint.attribute("on_completed")
+
+    @property
+    def group_id(self) -> Any:
+        """The group that it was meant for."""
+        return self.blueprint.attribute("group_id")
 
     @property
     def definition_hash(self) -> str:
@@ -276,3 +296,22 @@ class TrackerSnapshot:
 
     def __hash__(self) -> int:
         return hash((self.blueprint.hash, self.progress, self.stage, self.life))
+
+
+class OpenSnapshot(TrackerSnapshot):
+    """A snapshot that also answers for attributes of its definition and state: ``key``, a custom tracker's fields.
+
+    A class of its own, because with ``__getattr__`` in a class every attribute that is there is slower to read too,
+    by 20 to 30 ns (CPython 3.11), and a plain count has no other attributes.
+    """
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            if name in self.state:
+                return self.state[name]
+            return self.blueprint.attribute(name)

@@ -75,7 +75,8 @@ class RecordDraft:
     def put(self, row: TrackerSnapshot) -> None:
         """Write a row."""
         name = row.name
-        if self.plan().blueprint(name) is not row.blueprint:
+        # once the plan is to be made anew, it is made when it is asked for, not for every row that is put
+        if (self._plan is not None or not self.reshapes) and self.plan().blueprint(name) is not row.blueprint:
             self.reshapes = True
             self._plan = None
         self.puts[name] = row

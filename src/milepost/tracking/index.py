@@ -8,7 +8,7 @@ depends on its size and on what it matches, not on how many trackers there are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from milepost._keypaths import MISSING, step_into
 from milepost.conditions.base import Lookup, Test
@@ -21,13 +21,19 @@ SAFE: Final = frozenset({str, int, float, bool, type(None)})
 """Types whose equality and hash can be trusted; other values are compared one by one."""
 
 
-class Entry(NamedTuple):
+class Entry:
     """A tracker under one condition: its place, itself, and the conditions still to be checked."""
 
-    rank: int
-    blueprint: Blueprint
-    tests: tuple[tuple[bytes, Test], ...]
-    name: str
+    __slots__ = ("blueprint", "name", "rank", "tests")
+
+    def __init__(self, rank: int, blueprint: Blueprint, tests: tuple[tuple[bytes, Test], ...], name: str) -> None:
+        self.rank = rank
+        self.blueprint = blueprint
+        self.tests = tests
+        self.name = name
+
+    def __lt__(self, other: Entry) -> bool:
+        return self.rank < other.rank
 
 
 class _Node:

@@ -98,7 +98,7 @@ class PlanBook:
         return self._set_for(key)[1] if self._declared else {}
 
     def _set_for(self, key: str) -> tuple[Plan, dict[str, Blueprint]]:
-        matching = tuple(i for i, (regex, _) in enumerate(self._declared) if regex.fullmatch(key))
+        matching = tuple([i for i, (regex, _) in enumerate(self._declared) if regex.fullmatch(key)])
         known = self._sets.get(matching)
         if known is None:
             named: dict[str, Blueprint] = {}

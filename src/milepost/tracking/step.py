@@ -90,24 +90,53 @@ def track(
             candidates = index.candidates(data)
     except Exception as error:  # a key whose own methods raise
         raise TypeError(f"data has a key that cannot be looked up: {_say(error)}") from error
-    if len(candidates) == 1 and not progressed:  # what happens most: one tracker, and it only counts on
-        _, _, tests, name = candidates[0]
-        row = rows.get(name)
-        if row is not None and not tests:
-            ceiling = row.ceiling
-            if ceiling is None:
-                ceiling = row.find_ceiling()
-            if ceiling is not NOWHERE and (progress := row.progress + 1) < ceiling:
-                moved = _bare(TrackerSnapshot)  # row.counted(progress, now), written out: it is the most made of all
-                moved.blueprint = row.blueprint
-                moved.progress = progress
-                moved.stage = row.stage
-                moved.updated_at = now
-                moved.gates = row.gates
-                moved.life = row.life
-                moved.ceiling = ceiling
-                return _new_tuple(TrackResult, (True, [moved], [], []))
     return _track_each(candidates, rows, numbering, data, now, context, progressed)
+
+
+def count_one(
+    plan: Plan, rows: Mapping[str, TrackerSnapshot], data: Mapping[str, Any], now: float
+) -> TrackerSnapshot | None:
+    """Do what happens most: one tracker is concerned, and it only counts on.
+
+    Args:
+        plan: the group's trackers.
+        rows: their rows.
+        data: the datum, a dict.
+        now: epoch seconds.
+
+    Returns:
+        The tracker's new state; None where there is more to it, or less: ask :func:`track`.
+    """
+    single = plan.index.single
+    if single is None:
+        return None
+    try:
+        value = data.get(single[0], MISSING)
+    except Exception:  # a key whose own methods raise: track says so
+        return None
+    if value.__class__ not in SAFE:
+        return None
+    entries = single[1].get(value)
+    if entries is None or len(entries) != 1:
+        return None
+    entry = entries[0]
+    row = rows.get(entry.name)
+    if row is None or entry.tests:
+        return None
+    ceiling = row.ceiling
+    if ceiling is None:
+        ceiling = row.find_ceiling()
+    if ceiling is NOWHERE or (progress := row.progress + 1) >= ceiling:
+        return None
+    moved = _bare(TrackerSnapshot)  # row.counted(progress, now), written out: it is the most made of all
+    moved.blueprint = row.blueprint
+    moved.progress = progress
+    moved.stage = row.stage
+    moved.updated_at = now
+    moved.gates = row.gates
+    moved.life = row.life
+    moved.ceiling = ceiling
+    return moved
 
 
 def _track_each(
@@ -126,8 +155,9 @@ def _track_each(
     verdicts: dict[bytes, bool] | None = None
     begun = 0
     for entry in candidates:
-        _, blueprint, tests, name = entry
-        row = rows.get(name)
+        blueprint = entry.blueprint
+        tests = entry.tests
+        row = rows.get(entry.name)
         is_new = row is None
         if row is None:
             row = blueprint.start(numbering.incarnation, numbering.serial + begun + 1, now)
