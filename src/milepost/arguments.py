@@ -47,7 +47,7 @@ def names(name: str | Sequence[str] | None) -> list[str] | None:
     """Return tracker names as a list; None for all."""
     if name is None:
         return None
-    wanted = [name] if isinstance(name, str) else list(name) if isinstance(name, Iterable) else [name]
+    wanted: list[Any] = [name] if isinstance(name, str) or not isinstance(name, Iterable) else list(name)
     for item in wanted:
         if not isinstance(item, str):
             raise TypeError(f"name must be a string or a list of strings, got {item!r}")

@@ -69,9 +69,11 @@ class TrackerSnapshot:
 
     __slots__ = ("blueprint", "ceiling", "gates", "life", "progress", "stage", "updated_at")
 
-    def __new__(cls, blueprint: Blueprint | None = None, *state: Any, **more: Any) -> TrackerSnapshot:
-        """Return a plain snapshot of a plain count, an open one of everything that has more to read."""
-        return object.__new__(cls if blueprint is None or blueprint.counts else OpenSnapshot)
+    if not TYPE_CHECKING:
+
+        def __new__(cls, blueprint=None, *state, **more):
+            """Return a plain snapshot of a plain count, an open one of everything that has more to read."""
+            return object.__new__(cls if blueprint is None or blueprint.counts else OpenSnapshot)
 
     def __init__(
         self,
