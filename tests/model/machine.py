@@ -19,7 +19,7 @@ from milepost.testing import EventRecorder, ManualClock
 from tests.model.backends import Backend
 from tests.model.engine import built, heard, perform, read
 from tests.model.histories import GROUPS, adds, conditions, groups, meant, removes, resets, specs, tracks
-from tests.model.model import Model, Spec
+from tests.model.model import LIMITER, PROGRESS, Model, Spec
 
 WINDOW = 4
 
@@ -204,6 +204,22 @@ class EngineMachine(RuleBasedStateMachine):
                 return
         note(f"answers {outcomes}\nevents {events}\nrows {rows}")
         raise AssertionError("no order of these explains what happened")
+
+    @rule(group=groups, ids=st.lists(st.sampled_from("123456"), min_size=4, max_size=8))
+    def again(self, group: str, ids: list[str]) -> None:
+        """The last ids are known, those before them no more."""
+        for id in ids:
+            self.both(("track", group, {"kind": "a", "amount": 1}, None, f"e{id}"))
+        self.look_sometimes(group)
+
+    @rule(group=groups, policy=st.sampled_from([PROGRESS, PROGRESS | LIMITER]))
+    def all_the_way_twice(self, group: str, policy: int) -> None:
+        """After a reset the same milestones are new ones."""
+        for _ in range(2):
+            self.both(("track", group, {"kind": "a", "n": 5, "amount": 20}, None, None))
+            for name in list(self.model.present(group)):
+                self.both(("reset", group, name, policy, None, None))
+        self.look_sometimes(group)
 
     @rule(operation=tracks, then=st.booleans())
     def explain(self, operation: tuple[Any, ...], then: bool) -> None:

@@ -13,12 +13,13 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from milepost._calls import accepted
-from milepost._keypaths import MISSING, getter, parse
+from milepost._keypaths import MISSING, getter
 from milepost._kinds import load_definition
 from milepost._numbers import Number, add, as_decimal, as_number
 from milepost._working import NO_STATE, Prototype
 from milepost.codec import canonical, content_hash, dumps, loads
-from milepost.conditions.base import Lookup, Test
+from milepost.conditions.base import Test
+from milepost.conditions.keys import KeyExists
 from milepost.errors import InvalidDefinition
 from milepost.limiters.base import LimiterRunner, LimiterState
 from milepost.trackers.base import BaseTracker
@@ -80,18 +81,17 @@ class Blueprint:
         self.initial: Number = as_decimal(initial) if self.exact else initial
         self.limiters = tuple(LimiterRunner(limiter) for limiter in values.get("limiters", ()))
         self.conjuncts = tuple(part for given in values.get("conditions", ()) for part in given.conjuncts())
+        if type(tracker) is AccumulationTracker:  # a datum without an amount does not concern it
+            self.conjuncts += (KeyExists(tracker.key),)
         self.tests: tuple[tuple[bytes, Test], ...] = tuple(
             (condition.identity(), condition.compiled()) for condition in self.conjuncts
         )
-        self.implied: Lookup | None = None
-        """A look-up that every datum satisfies that can move the tracker, besides its conditions."""
         self.counts = type(tracker) is CountTracker
         self.measure: Measure = _by_method
         if self.counts:
             self.measure = _one
         elif type(tracker) is AccumulationTracker:
             self.measure = _amount_at(tracker.key)
-            self.implied = Lookup(parse(tracker.key), None)
         else:
             self.measure = self._measured
 

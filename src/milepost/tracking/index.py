@@ -199,7 +199,7 @@ def _best_lookup(blueprint: Blueprint) -> tuple[Lookup | None, tuple[tuple[bytes
             if best is None or _selectivity(lookup) < _selectivity(best):
                 best, position = lookup, place
     if best is None:
-        return blueprint.implied, blueprint.tests
+        return None, blueprint.tests
     if best.values is None and not _is_settled_by_existence(blueprint, position):
         return best, blueprint.tests
     return best, blueprint.tests[:position] + blueprint.tests[position + 1 :]

@@ -377,6 +377,8 @@ class _Move:
             self.drafts.append(Draft(EVENT_TRACKER_ALL_COMPLETED, finished))
             return finished
         times, excess = whole_cycles(self.progress, last)
+        if int(self.blueprint.policy) & _RESET_PROGRESS:
+            times = 1  # what exceeds the target is thrown away with the progress, as between stages
         cycle = self.life.cycle + times
         self.life = self.life._replace(cycle=cycle - 1, completed_at=self.now)
         finished = self._snapshot(len(self.blueprint.targets))
