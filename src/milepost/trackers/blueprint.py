@@ -82,7 +82,7 @@ class Blueprint:
         self.limiters = tuple(LimiterRunner(limiter) for limiter in values.get("limiters", ()))
         self.conjuncts = tuple(part for given in values.get("conditions", ()) for part in given.conjuncts())
         if type(tracker) is AccumulationTracker:  # a datum without an amount does not concern it
-            self.conjuncts += (KeyExists(tracker.key),)
+            self.conjuncts = (KeyExists(tracker.key), *self.conjuncts)
         self.tests: tuple[tuple[bytes, Test], ...] = tuple(
             (condition.identity(), condition.compiled()) for condition in self.conjuncts
         )

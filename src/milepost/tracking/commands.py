@@ -164,11 +164,13 @@ class UpdateTracker(Command):
 
 
 def _stage_in(blueprint: Blueprint, row: TrackerSnapshot) -> int:
-    """Return where a state stands among other targets: no further than it was, and than its progress reaches."""
-    if blueprint.policy & ResetPolicy.PROGRESS:  # each stage starts anew, so the progress does not tell
-        last = len(blueprint.targets) if row.completed else len(blueprint.targets) - 1
-        return min(row.stage, last)
-    return min(row.stage, sum(target <= row.progress for target in blueprint.targets))
+    """Return where a state stands among other targets: where it stood, and completed only if it was."""
+    count = len(blueprint.targets)
+    if row.stage < count:
+        return row.stage
+    if row.completed:
+        return count
+    return min(count - 1, sum(target <= row.progress for target in blueprint.targets))
 
 
 def present_row(draft: RecordDraft, name: str) -> TrackerSnapshot | None:

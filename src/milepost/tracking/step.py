@@ -162,7 +162,7 @@ def _track_each(
         if row is None:
             row = blueprint.start(numbering.incarnation, numbering.serial + begun + 1, now)
         if tests:
-            if row.stage >= len(blueprint.targets):
+            if row.stage >= len(blueprint.targets) or row.life.removed:
                 continue
             if verdicts is None:
                 verdicts = {}
