@@ -242,15 +242,16 @@ class Model:
                 row["stage"] += 1
             else:
                 row["completed_at"] = at
-                last = Decimal(str(targets[-1])) if isinstance(row["progress"], Decimal) else targets[-1]
-                times = 1 if spec["policy"] & PROGRESS or not spec["loop"] else int(row["progress"] // last)
+                times, rest = 1, row["progress"]
+                if spec["loop"] and not spec["policy"] & PROGRESS:
+                    times, rest = rounds(row["progress"], targets[-1])
                 row["cycle"] += times - 1
                 finished = twin({**row, "stage": len(targets)})
                 drafts.append(("all_completed", finished, times))
                 if not spec["loop"]:
                     row["stage"] = len(targets)
                     return drafts, finished
-                row |= {"cycle": row["cycle"] + 1, "stage": 0, "progress": row["progress"] - times * last}
+                row |= {"cycle": row["cycle"] + 1, "stage": 0, "progress": rest}
             if spec["policy"] & LIMITER:
                 reopen(row, at)
             if spec["policy"] & PROGRESS:  # the overshoot is gone with it: the next stage takes another datum
@@ -317,6 +318,17 @@ def total(progress: Any, amount: Any, exact: bool) -> Any:
     if exact or float not in kinds:
         return DIGITS_34.add(*(Decimal(str(n)) if isinstance(n, float) else Decimal(n) for n in (progress, amount)))
     return float(progress) + float(amount)
+
+
+def rounds(progress: Any, last: Any) -> tuple[int, Any]:
+    """Return how many whole rounds a progress is, and what exceeds them."""
+    if isinstance(progress, Decimal):
+        last = Decimal(str(last))
+        return int(progress // last), progress % last
+    if isinstance(progress, float) or isinstance(last, float):
+        progress, last = float(progress), float(last)
+    times, rest = divmod(progress, last)
+    return int(times), rest
 
 
 def reading(row: Row) -> tuple[Any, ...]:
