@@ -176,7 +176,7 @@ BAD_DEFINITIONS = {
     "nothing": ("[]", "bad.json holds no tracker definition"),
     "no patterns": ("{}", "bad.json declares nothing"),
     "no definition": ("3", "a tracker definition is an object with a kind"),
-    "unknown kind": ('[{"kind": "Streak"}]', "nothing is registered under the kind 'Streak'; --import names"),
+    "unknown kind": ('[{"kind": "Unheard"}]', "nothing is registered under the kind 'Unheard'; --import names"),
     "a condition": ('[{"kind": "KeyExists", "key": "a"}]', "nothing is registered under the kind 'KeyExists'"),
     "no name": ('[{"kind": "CountTracker", "target": 1}]', "CountTracker.name is required"),
     "no target": ('[{"kind": "CountTracker", "name": "n", "target": []}]', "CountTracker.target must hold"),

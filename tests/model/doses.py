@@ -27,7 +27,7 @@ def _dose() -> Dose:
         "milepost", deadline=None, print_blob=True, report_multiple_bugs=False, suppress_health_check=_SLOW_IS_FINE
     )
     settings.register_profile("milepost-ci", settings.get_profile("milepost"), derandomize=True)
-    common = settings.get_profile("milepost-ci" if os.environ.get("CI") else "milepost")
+    common = settings.get_profile("milepost" if full else "milepost-ci")
     return Dose(
         full,
         histories=settings(common, max_examples=1500 if full else 45, stateful_step_count=60 if full else 30),

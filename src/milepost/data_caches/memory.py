@@ -81,11 +81,12 @@ class MemoryDataCache(MemoryRecords, BaseDataCache):
 
     async def keys(self, pattern: str = "*") -> AsyncIterator[str]:
         held = {key async for key in super().keys(pattern)}
+        held_back = set(self._unsaved)  # the store may still show these as they were, while it is saved
         for key in held:
             yield key
         if self._store is not None:
             async for key in self._store.keys(pattern):
-                if key not in held and not self._knows(key):
+                if key not in held and key not in held_back and not self._knows(key):
                     yield key
 
     async def flush(self) -> int:

@@ -83,6 +83,8 @@ class Blueprint:
         self.conjuncts = tuple(part for given in values.get("conditions", ()) for part in given.conjuncts())
         if type(tracker) is AccumulationTracker:  # a datum without an amount does not concern it
             self.conjuncts = (KeyExists(tracker.key), *self.conjuncts)
+        self.implied = len(self.conjuncts) - sum(len(given.conjuncts()) for given in values.get("conditions", ()))
+        """How many conditions stand before those that were given."""
         self.tests: tuple[tuple[bytes, Test], ...] = tuple(
             (condition.identity(), condition.compiled()) for condition in self.conjuncts
         )

@@ -104,10 +104,11 @@ def _explain(
     now: float,
     context: Mapping[str, Any],
 ) -> TrackerExplanation:
-    conditions = tuple(
+    answers = tuple(
         (repr(condition), _holds(test, data, context))
         for condition, (_, test) in zip(blueprint.conjuncts, blueprint.tests, strict=True)
     )
+    conditions = answers[blueprint.implied :]
     limiters = tuple(
         (repr(runner.object_with(state)), _allows(runner, state, data, row, {**context, "now_ts": now}))
         for runner, state in zip(blueprint.limiters, row.limits, strict=True)
@@ -119,6 +120,8 @@ def _explain(
         outcome, reason = WouldBe.REJECTED, rejected
     elif not all(holds for _, holds in conditions):
         reason = next(f"{shown} does not hold" for shown, holds in conditions if not holds)
+    elif not all(holds for _, holds in answers):
+        reason = "the datum brings nothing to add"
     elif not all(allows for _, allows in limiters):
         outcome = WouldBe.LIMITED
         reason = next(f"{shown} refuses" for shown, allows in limiters if not allows)
