@@ -252,11 +252,14 @@ class Expire(Command):
         deadline = draft.record.deadline
         if deadline is None or deadline > self.moment:
             return
-        for name, row in list(draft.rows().items()):
-            expires_at = row.life.expires_at
-            if expires_at is not None and expires_at <= self.moment:
-                draft.drop(name)
-                draft.emit(EVENT_TRACKER_EXPIRED, row.with_life(removed=True), expires_at)
+        due = [
+            (expires_at, name, row)
+            for name, row in draft.rows().items()
+            if (expires_at := row.life.expires_at) is not None and expires_at <= self.moment
+        ]
+        for expires_at, name, row in sorted(due, key=lambda item: (item[0], item[2].life.serial)):
+            draft.drop(name)
+            draft.emit(EVENT_TRACKER_EXPIRED, row.with_life(removed=True), expires_at)
 
 
 @dataclass(slots=True)
