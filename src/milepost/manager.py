@@ -15,7 +15,6 @@ import anyio
 
 import milepost.arguments as arguments
 from milepost._clock import Clock, SystemClock
-from milepost._patterns import pattern_to_regex
 from milepost._tasks import Tasks
 from milepost._working import NO_STATE
 from milepost.adapters import Write, arrange, cache_from_url, store_from_url
@@ -380,7 +379,6 @@ class TrackingManager(Announcer):
         if not isinstance(pattern, str):
             raise TypeError(f"pattern must be a string, got {pattern!r}")
         await self._ready("*")
-        pattern_to_regex(pattern)
         async for key in self._authority.keys(pattern):
             yield key
 

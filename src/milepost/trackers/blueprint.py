@@ -17,7 +17,7 @@ from milepost._keypaths import MISSING, getter
 from milepost._kinds import load_definition
 from milepost._numbers import Number, add, as_decimal, as_number
 from milepost._working import NO_STATE, Prototype
-from milepost.codec import canonical, content_hash, dumps, loads
+from milepost.codec import canonical, content_hash, dumps, loads, to_jsonable
 from milepost.conditions.base import Test
 from milepost.conditions.keys import KeyExists
 from milepost.errors import InvalidDefinition
@@ -89,7 +89,7 @@ class Blueprint:
             (condition.identity(), condition.compiled()) for condition in self.conjuncts
         )
         self.counts = type(tracker) is CountTracker
-        self.measure: Measure = _by_method
+        self.measure: Measure
         if self.counts:
             self.measure = _one
         elif type(tracker) is AccumulationTracker:
@@ -141,8 +141,6 @@ class Blueprint:
 
     def describe(self, row: TrackerSnapshot) -> dict[str, Any]:
         """Return a state as JSON values, as events carry it."""
-        from milepost.codec import to_jsonable
-
         shown: dict[str, Any] = {
             "name": self.name,
             "kind": self.kind,
@@ -180,12 +178,6 @@ def _amount_at(key: str) -> Measure:
         return None if value is MISSING else as_number(value), NO_STATE
 
     return measure
-
-
-def _by_method(
-    data: Mapping[str, Any], row: TrackerSnapshot, context: Mapping[str, Any]
-) -> tuple[Number | None, Mapping[str, Any]]:
-    raise NotImplementedError
 
 
 _known: Final[WeakValueDictionary[str, Blueprint]] = WeakValueDictionary()
