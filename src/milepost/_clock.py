@@ -8,7 +8,7 @@ from typing import Protocol
 
 import anyio
 
-__all__ = ["Clock", "SystemClock", "epoch_seconds", "utc"]
+__all__ = ["Clock", "SystemClock", "epoch_seconds", "to_the_microsecond", "utc"]
 
 
 class Clock(Protocol):
@@ -56,6 +56,11 @@ def epoch_seconds(moment: float | datetime, what: str) -> float:
     if not -62_135_596_800 <= moment < 253_402_300_800:  # the years that datetime can show
         raise ValueError(f"{what} must lie between the years 1 and 9999, got {moment!r}")
     return float(moment)
+
+
+def to_the_microsecond(seconds: float) -> float:
+    """Return epoch seconds as they can be stored: rounded to whole microseconds."""
+    return round(seconds, 6)
 
 
 def utc(seconds: float) -> datetime:

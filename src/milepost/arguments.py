@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from milepost._clock import Clock, epoch_seconds
+from milepost._clock import Clock, epoch_seconds, to_the_microsecond
 from milepost.errors import InvalidDefinition
 from milepost.trackers.base import BaseTracker
 from milepost.trackers.policies import ResetPolicy
@@ -71,8 +71,8 @@ def moment(now: float | datetime | None, now_ts: float | None) -> float | None:
     if now is not None and now_ts is not None:
         raise TypeError("give now or now_ts, not both")
     if now is not None:
-        return epoch_seconds(now, "now")
-    return None if now_ts is None else epoch_seconds(now_ts, "now_ts")
+        return to_the_microsecond(epoch_seconds(now, "now"))
+    return None if now_ts is None else to_the_microsecond(epoch_seconds(now_ts, "now_ts"))
 
 
 def event_id_hash(event_id: Any) -> bytes | None:
@@ -104,14 +104,14 @@ def expiry(expire: float | None, expire_at: float | datetime | None, now: float)
         at = epoch_seconds(expire_at, "expire_at")
         if at <= now:
             raise ValueError(f"expire_at must lie in the future, got {expire_at!r}")
-        return at
+        return to_the_microsecond(at)
     if expire is None:
         return None
     if isinstance(expire, bool) or not isinstance(expire, int | float):
         raise TypeError(f"expire must be a number of seconds, got {expire!r}")
     if not 0 < expire < 1e11:
         raise ValueError(f"expire must be a number of seconds greater than 0, got {expire!r}")
-    return now + expire
+    return to_the_microsecond(now + expire)
 
 
 def policy(reset_policy: Any) -> ResetPolicy | None:

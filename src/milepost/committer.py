@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Final
 
-from milepost._clock import Clock
+from milepost._clock import Clock, to_the_microsecond
 from milepost._tasks import Tasks
 from milepost._working import NO_STATE
 from milepost.adoption import Adopter
@@ -238,7 +238,7 @@ class Committer:
         return value, delivery
 
     def _draft(self, record: Record) -> RecordDraft:
-        now = self._time()
+        now = to_the_microsecond(self._time())
         draft = RecordDraft(record, self._book, now, self._incarnation(record, now), self._window)
         if record.deadline is not None and record.deadline <= now:
             Expire(now).apply(draft)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from milepost import (
     AccumulationTracker,
+    BaseCondition,
     BaseTracker,
     CountTracker,
     KeyExists,
@@ -174,6 +176,32 @@ async def test_a_hostile_value_can_be_explained(name: str, in_memory: TrackingMa
     data = {"k": HOSTILE[name], "fine": 1, "amount": 5}
     explained = {t.name for t in (await in_memory.explain("g", data)).trackers if t.outcome == "moved"}
     assert explained == {tracker.name for tracker in (await in_memory.track("g", data)).dirtied}
+
+
+class Raises(BaseCondition, kind="test.hostile.raises"):
+    """A condition that breaks."""
+
+    def check(self, data: Any, **context: Any) -> bool:
+        raise RuntimeError("broken")
+
+
+ROUGH = [KeyValueEQ("k", 1), KeyValueGE("k", 1), KeyExists("k"), Raises(), KeyValueEQ("fine", 1), KeyValueGE("fine", 1)]
+
+
+@pytest.mark.parametrize("fine", [1, 0, None])
+async def test_what_is_rejected_does_not_depend_on_the_order_of_conditions(
+    fine: int | None, in_memory: TrackingManager
+) -> None:
+    """Where conditions raise, one that does not hold settles it; otherwise the tracker is rejected, in every order."""
+    pairs = list(itertools.permutations(ROUGH, 2))
+    await in_memory.add_trackers("g", [CountTracker(f"{i}", 9, conditions=pair) for i, pair in enumerate(pairs)])
+    result = await in_memory.track("g", {"k": RaisesWhenCompared()} | ({} if fine is None else {"fine": fine}))
+    rejected = {frozenset(map(id, pairs[int(item.name)])) for item in result.rejected}
+    moved = {frozenset(map(id, pairs[int(tracker.name)])) for tracker in result.dirtied}
+    assert len(result.rejected) == 2 * len(rejected)
+    assert len(result.dirtied) == 2 * len(moved)
+    assert bool(rejected) and rejected.isdisjoint(moved)
+    assert (frozenset(map(id, (ROUGH[0], ROUGH[4]))) in rejected) is (fine == 1)
 
 
 class HostileKey:

@@ -216,3 +216,24 @@ async def test_limiter_state_survives_a_restart(file_place: Place) -> None:
             assert tracker.limiters[0].remaining == max(3 - used, 0)
             assert tracker.limited is (used >= 3)
             assert limited.limited is tracker.limited
+
+
+async def test_a_repeated_moment_gives_two_refusals_two_ids(manager: TrackingManager, recorder: EventRecorder) -> None:
+    """Each time a limiter begins to refuse is a milestone of its own, also when ``now=`` says the same moment again."""
+    await manager.add_tracker("g", CountTracker("n", 9, limiters=[TimeLimiter(seconds=10, start_ts=1010)]))
+    for now in (1000, 1012, 1000, 1012, 1000):
+        await manager.track("g", {}, now=now)
+    ids = [event.id for event in recorder.of(TrackerLimited)]
+    assert len(ids) == len(set(ids)) == 3
+
+
+async def test_a_reset_to_nothing_announces_that_it_limits(manager: TrackingManager, recorder: EventRecorder) -> None:
+    """``reset_count=0`` closes an open limiter: LIMITED follows RESET; where it was closed before, only RESET comes."""
+    await manager.add_tracker("g", CountTracker("n", 9, limiters=[CountLimiter(5)]))
+    for _ in range(2):
+        await manager.reset_tracker("g", "n", ResetPolicy.LIMITER, reset_count=0)
+    codes = [event.code for event in recorder.events]
+    assert codes == ["tracker.added", "tracker.reset", "tracker.limited", "tracker.reset"]
+    assert (await state(manager)).limited
+    assert [t.name for t in (await manager.track("g", {})).limited] == ["n"]
+    assert len(recorder.of(TrackerLimited)) == 1

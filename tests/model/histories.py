@@ -106,7 +106,7 @@ resets = st.tuples(
     groups,
     names,
     st.sampled_from([None, 0, PROGRESS, LIMITER, PROGRESS | LIMITER]),
-    st.sampled_from([None, None, 1, 2]),
+    st.sampled_from([None, None, 0, 1, 2]),
     st.sampled_from([None, None, 5.0]),
 )
 some = st.lists(names, min_size=1, max_size=2)

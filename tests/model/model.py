@@ -118,6 +118,7 @@ class Model:
             return False
         row = twin(row)
         policy = row["spec"]["policy"] if policy is None else policy
+        was = set(row["limited"])
         if policy & LIMITER:
             reopen(row, self.now, count, seconds)
         if policy & PROGRESS:
@@ -125,6 +126,8 @@ class Model:
         row["dirtied"] = True
         self.keep(group, row)
         self.say(group, "reset", row, self.now)
+        for i in sorted(row["limited"] - was):
+            self.say(group, "limited", row, self.now, limiter=i)
         return True
 
     def remove(self, group: str, names: list[str] | None) -> bool:
@@ -283,7 +286,7 @@ def reopen(row: Row, at: float, count: int | None = None, seconds: float | None 
             state["remaining"] = amount if count is None else count
         else:
             state |= {"start": at, "end": at + (amount if seconds is None else seconds)}
-    row["limited"] = set()
+    row["limited"] = {i for i, state in enumerate(row["limits"]) if state.get("remaining") == 0}
 
 
 def holds(condition: tuple[Any, ...], data: Any) -> bool:

@@ -109,3 +109,21 @@ def test_values_are_copied_when_a_condition_is_made() -> None:
     assert not in_list.check({"k": "c"})
     assert in_list.check({"k": ["b"]})
     assert equal.check({"k": ["a", ["b"]]})
+
+
+class Raises(BaseCondition, kind="test.combining.raises"):
+    """A condition that breaks."""
+
+    def check(self, data: Any, **context: Any) -> bool:
+        raise RuntimeError("broken")
+
+
+def test_what_settles_a_combination_settles_it_wherever_it_stands() -> None:
+    """One that is not settles AllOf and one that is AnyOf, before and behind one that raises; nothing else does."""
+    yes, no = {"a": 1}, dict[str, int]()
+    for parts in ((A, Raises()), (Raises(), A)):
+        assert AnyOf(*parts).check(yes) is True
+        assert AllOf(*parts).check(no) is False
+        for undecided in (lambda parts=parts: AnyOf(*parts).check(no), lambda parts=parts: AllOf(*parts).check(yes)):
+            with pytest.raises(RuntimeError, match="broken"):
+                undecided()

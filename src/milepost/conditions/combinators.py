@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, PlainValidator
@@ -12,6 +13,28 @@ from milepost.conditions.base import BaseCondition, Test
 __all__ = ["AllOf", "AnyOf", "Not"]
 
 _Parts = Annotated[tuple[BaseCondition, ...], PlainValidator(items_of(BaseCondition, least=1)), AsList()]
+
+
+def _settled_by(answer: bool, conditions: Sequence[BaseCondition]) -> Test:
+    """Return a test that one condition with this answer settles, in whatever order they stand.
+
+    That holds also where another one raises; only where none settles it is the error raised.
+    """
+    tests = [condition.compiled() for condition in conditions]
+
+    def test(data: Mapping[str, Any], context: Mapping[str, Any]) -> bool:
+        raised: Exception | None = None
+        for part in tests:
+            try:
+                if bool(part(data, context)) is answer:
+                    return answer
+            except Exception as error:
+                raised = raised or error
+        if raised is not None:
+            raise raised
+        return not answer
+
+    return test
 
 
 class AllOf(BaseCondition):
@@ -30,8 +53,7 @@ class AllOf(BaseCondition):
         super().__init__(conditions=conditions)
 
     def compiled(self) -> Test:
-        tests = [condition.compiled() for condition in self.conditions]
-        return lambda data, context: all(test(data, context) for test in tests)
+        return _settled_by(False, self.conditions)
 
     def conjuncts(self) -> tuple[BaseCondition, ...]:
         return tuple(part for condition in self.conditions for part in condition.conjuncts())
@@ -56,8 +78,7 @@ class AnyOf(BaseCondition):
         super().__init__(conditions=conditions)
 
     def compiled(self) -> Test:
-        tests = [condition.compiled() for condition in self.conditions]
-        return lambda data, context: any(test(data, context) for test in tests)
+        return _settled_by(True, self.conditions)
 
     def check(self, data: Any, /, *args: Any, **kwargs: Any) -> bool:
         return self.compiled()(data, kwargs)

@@ -18,8 +18,8 @@ def milestone_id(key: str, code: str, tracker: TrackerSnapshot, limiter: int | N
     """Return the id of a milestone: a 128-bit hash of what it announces.
 
     That is the record's key, the tracker and its incarnation, its cycle and resets, the type
-    of event, and the stage or limiter. The same milestone never has two ids; after a reset
-    or when the tracker is added again it is another milestone.
+    of event, and the stage, or the limiter and how often one had begun to refuse. The same milestone
+    never has two ids; after a reset or when the tracker is added again it is another milestone.
     """
     life = tracker.life
     announced = [
@@ -31,7 +31,7 @@ def milestone_id(key: str, code: str, tracker: TrackerSnapshot, limiter: int | N
         life.resets,
         code,
         tracker.stage if limiter is None else limiter,
-        None if limiter is None else tracker.updated_at,
+        None if limiter is None else life.limitings,
     ]
     return content_hash(canonical(announced))
 

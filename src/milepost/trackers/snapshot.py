@@ -42,6 +42,8 @@ class Life(NamedTuple):
     expires_at: float | None = None
     cycle: int = 0
     resets: int = 0
+    limitings: int = 0
+    """How often a limiter began to refuse."""
     completed_at: float | None = None
     removed: bool = False
 

@@ -16,6 +16,7 @@ from milepost.errors import ConflictingNameError, TrackerNotFound
 from milepost.events.codes import (
     EVENT_TRACKER_ADDED,
     EVENT_TRACKER_EXPIRED,
+    EVENT_TRACKER_LIMITED,
     EVENT_TRACKER_REMOVED,
     EVENT_TRACKER_RESET,
 )
@@ -26,7 +27,7 @@ from milepost.trackers.snapshot import TrackerSnapshot
 from milepost.tracking.draft import RecordDraft
 from milepost.tracking.explain import Explanation, explain
 from milepost.tracking.result import TrackResult
-from milepost.tracking.step import reset_limiters
+from milepost.tracking.step import bits, reset_limiters
 
 __all__ = [
     "AddTrackers",
@@ -207,9 +208,14 @@ class ResetTracker(Command):
         if policy & ResetPolicy.PROGRESS:
             progress, stage, state = blueprint.initial, 0, NO_STATE
             life = life._replace(completed_at=None)
+        newly = mask & ~row.mask  # such as after reset_count=0: open before, and limited from now on
+        if newly:
+            life = life._replace(limitings=life.limitings + 1)
         reset = TrackerSnapshot(blueprint, progress, stage, now, mask, limits, life, state)
         draft.put(reset)
         draft.emit(EVENT_TRACKER_RESET, reset, now)
+        for i in bits(newly):
+            draft.emit(EVENT_TRACKER_LIMITED, reset, now, limiter=i)
         return True
 
 

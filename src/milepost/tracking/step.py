@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from milepost._keypaths import MISSING
 from milepost._numbers import Number, Refused, whole_cycles
 from milepost._working import NO_STATE
+from milepost.conditions.base import Test
 from milepost.errors import InvalidDefinition
 from milepost.events.codes import (
     EVENT_TRACKER_ALL_COMPLETED,
@@ -24,7 +25,7 @@ from milepost.tracking.index import SAFE, Entry
 from milepost.tracking.plan import Plan
 from milepost.tracking.result import FullTrackResult, Rejected, TrackResult
 
-__all__ = ["Draft", "Rows", "reset_limiters", "track"]
+__all__ = ["Draft", "Numbering", "Rows", "bits", "count_one", "reset_limiters", "track"]
 
 _new_tuple = tuple.__new__
 _bare = object.__new__
@@ -152,7 +153,7 @@ def _track_each(
     completed: list[TrackerSnapshot] = []
     limited: list[TrackerSnapshot] = []
     full: FullTrackResult | None = None  # made when there is more to say than what moved
-    verdicts: dict[bytes, bool] | None = None
+    verdicts: dict[bytes, bool | Exception] | None = None
     begun = 0
     for entry in candidates:
         blueprint = entry.blueprint
@@ -166,12 +167,11 @@ def _track_each(
                 continue
             if verdicts is None:
                 verdicts = {}
-            refusals: list[Rejected] = []
-            holds = _holds(entry, data, context, verdicts, refusals)
-            if refusals:
-                full = full or _full_result(dirtied, completed, limited)
-                full.rejected += tuple(refusals)
-            if not holds:
+            holds = _holds(tests, data, context, verdicts)
+            if holds is not True:
+                if holds is not False:
+                    full = full or _full_result(dirtied, completed, limited)
+                    full.rejected += (Rejected(blueprint.name, f"a condition raised {_say(holds)}"),)
                 continue
         ceiling = row.ceiling
         if ceiling is None:
@@ -199,26 +199,30 @@ def _full_result(*lists: list[TrackerSnapshot]) -> FullTrackResult:
 
 
 def _holds(
-    entry: Entry,
+    tests: Sequence[tuple[bytes, Test]],
     data: Mapping[str, Any],
     context: Mapping[str, Any],
-    verdicts: dict[bytes, bool],
-    refusals: list[Rejected],
-) -> bool:
-    """Whether all conditions hold; each distinct one is evaluated at most once per datum."""
-    for identity, test in entry.tests:
+    verdicts: dict[bytes, bool | Exception],
+) -> bool | Exception:
+    """Whether all conditions hold; each distinct one is evaluated at most once per datum.
+
+    Where one raises, it depends on the others: one that does not hold settles the matter, whatever
+    order they stand in and however the tracker is filed; otherwise the error is returned.
+    """
+    raised: Exception | None = None
+    for identity, test in tests:
         verdict = verdicts.get(identity)
         if verdict is None:
             try:
-                verdict = test(data, context)
+                verdict = bool(test(data, context))
             except Exception as error:  # a custom condition, or a value whose __eq__ raises
-                refusals.append(Rejected(entry.blueprint.name, f"a condition raised {_say(error)}"))
-                verdict = False
-            else:
-                verdicts[identity] = verdict
-        if not verdict:
-            return False
-    return True
+                verdict = error
+            verdicts[identity] = verdict
+        if verdict is not True:
+            if verdict is False:
+                return False
+            raised = raised or verdict
+    return True if raised is None else raised
 
 
 def _say(error: BaseException) -> str:
@@ -347,9 +351,11 @@ class _Move:
 
     def _announce_limited(self) -> None:
         newly = self.mask & ~self.row.mask
-        for i in range(len(self.limits)):
-            if newly >> i & 1:
-                self.drafts.append(Draft(EVENT_TRACKER_LIMITED, self._snapshot(self.stage), limiter=i))
+        if not newly:
+            return
+        self.life = self.life._replace(limitings=self.life.limitings + 1)
+        limited = self._snapshot(self.stage)
+        self.drafts += [Draft(EVENT_TRACKER_LIMITED, limited, limiter=i) for i in bits(newly)]
 
     def _advance(self) -> TrackerSnapshot | None:
         """Pass the targets that are reached; return the finished state where the last one was."""
@@ -399,6 +405,11 @@ class _Move:
             self.state = NO_STATE
             return True
         return False
+
+
+def bits(mask: int) -> list[int]:
+    """Return the numbers of the limiters in a bit mask."""
+    return [i for i in range(mask.bit_length()) if mask >> i & 1]
 
 
 def reset_limiters(
