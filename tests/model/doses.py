@@ -30,7 +30,11 @@ def _dose() -> Dose:
     common = settings.get_profile("milepost" if full else "milepost-ci")
     return Dose(
         full,
-        histories=settings(common, max_examples=1500 if full else 45, stateful_step_count=60 if full else 30),
+        histories=settings(
+            common,
+            max_examples=int(os.environ.get("MILEPOST_EXAMPLES", 1500)) if full else 45,
+            stateful_step_count=60 if full else 30,
+        ),
         sequences=settings(common, max_examples=5000 if full else 100),
     )
 

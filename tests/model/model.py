@@ -190,10 +190,10 @@ class Model:
             return "already completed"
         if spec["kind"] == "sum" and "amount" not in data:
             return "unmatched"
-        try:
-            if not all(holds(condition, data) for condition in spec["conditions"]):
-                return "unmatched"
-        except Exception:
+        answers = [answer(condition, data) for condition in spec["conditions"]]
+        if False in answers:  # whatever the others say, or raise
+            return "unmatched"
+        if None in answers:
             result["rejected"].append(name)
             return "rejected"
         was = set(row["limited"])
@@ -287,6 +287,14 @@ def reopen(row: Row, at: float, count: int | None = None, seconds: float | None 
         else:
             state |= {"start": at, "end": at + (amount if seconds is None else seconds)}
     row["limited"] = {i for i, state in enumerate(row["limits"]) if state.get("remaining") == 0}
+
+
+def answer(condition: tuple[Any, ...], data: Any) -> bool | None:
+    """Whether a condition holds; None where it raises."""
+    try:
+        return holds(condition, data)
+    except Exception:
+        return None
 
 
 def holds(condition: tuple[Any, ...], data: Any) -> bool:

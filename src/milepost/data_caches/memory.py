@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from milepost.backends.memory import MemoryRecords
 from milepost.data_caches.base import BaseDataCache
@@ -12,6 +13,9 @@ from milepost.errors import InvalidDefinition
 from milepost.records import Commit, LoadedRecord, OutboxEvent, Record, Revision, Row
 
 __all__ = ["MemoryDataCache"]
+
+_UNTIL_FLUSHED: Final = 1.0
+"""Seconds after which to look again at a deadline that only the store still has."""
 
 
 @dataclass(slots=True)
@@ -78,6 +82,18 @@ class MemoryDataCache(MemoryRecords, BaseDataCache):
         if self._store is not None and len(found) < limit:  # groups that are not in memory expire too
             found += [key for key in await self._store.due(now, limit) if not self._knows(key)]
         return found[:limit]
+
+    async def next_deadline(self) -> float | None:
+        here = await super().next_deadline()
+        if self._store is None:
+            return here
+        there = await self._store.next_deadline()
+        if there is None:
+            return here
+        now = self._clock.time()
+        if there <= now:  # it belongs to a group of which the cache knows better: the next flush mends it
+            there = now + _UNTIL_FLUSHED
+        return there if here is None else min(here, there)
 
     async def keys(self, pattern: str = "*") -> AsyncIterator[str]:
         held = {key async for key in super().keys(pattern)}

@@ -28,6 +28,11 @@ class ManualClock:
         """Return epoch seconds."""
         return self._now
 
+    @property
+    def sleepers(self) -> int:
+        """How many wait for the clock to be moved."""
+        return sum(not waking.done() for _, _, waking in self._sleepers)
+
     async def sleep(self, seconds: float) -> None:
         """Return when the clock was moved that far."""
         if seconds <= 0:
