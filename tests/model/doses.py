@@ -27,12 +27,13 @@ def _dose() -> Dose:
         "milepost", deadline=None, print_blob=True, report_multiple_bugs=False, suppress_health_check=_SLOW_IS_FINE
     )
     settings.register_profile("milepost-ci", settings.get_profile("milepost"), derandomize=True)
-    common = settings.get_profile("milepost" if full else "milepost-ci")
+    same = bool(os.environ.get("CI")) and not full
+    common = settings.get_profile("milepost-ci" if same else "milepost")
     return Dose(
         full,
         histories=settings(
             common,
-            max_examples=int(os.environ.get("MILEPOST_EXAMPLES", 1500)) if full else 45,
+            max_examples=1500 if full else 45,
             stateful_step_count=60 if full else 30,
         ),
         sequences=settings(common, max_examples=5000 if full else 100),

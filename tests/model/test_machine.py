@@ -3,8 +3,7 @@
 hypothesis makes up a history of operations; after each the answers, the events, and what can be
 read must be the model's. A failure prints what replays it.
 
-The model and the engine still disagree on a few rare histories (a LIMITED event more or less), so the
-gate runs the same histories every time, on which they agree; new ones need ``MILEPOST_DOSE=full``.
+In CI the histories are the same every time; elsewhere they are new ones, and ``MILEPOST_DOSE=full`` makes many more.
 """
 
 from __future__ import annotations
