@@ -1,7 +1,6 @@
 """Group commit: gathers what waits for the same group, commits it, publishes what it caused.
 
-Where the authority is in this process's memory, a command is worked out and committed
-on the spot, without suspending. Everywhere else commands gather while a commit for their
+What cannot be done on the spot waits here: commands gather while a commit for their
 group is in flight and go into the next one together; commits of many groups share a round
 trip. A lost race is worked out again from what changed, for a bounded time.
 
@@ -15,16 +14,16 @@ import logging
 import os
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any, Final
 
-from milepost._clock import Clock, to_the_microsecond
+from milepost._clock import Clock
 from milepost._tasks import Tasks
-from milepost._working import NO_STATE
 from milepost.adoption import Adopter
 from milepost.bus.dispatcher import Delivery, Dispatcher, delivered
 from milepost.errors import BackendUnavailable, CommitConflict, CommitUncertain, ManagerClosed, MilepostError
+from milepost.on_the_spot import OnTheSpot, texts_of
 from milepost.records import (
     Authority,
     Commit,
@@ -38,12 +37,9 @@ from milepost.records import (
     StaleEpoch,
 )
 from milepost.replicas import Replicas
-from milepost.trackers.snapshot import TrackerSnapshot
-from milepost.tracking.commands import Command, Expire
+from milepost.tracking.commands import Command
 from milepost.tracking.draft import RecordDraft
 from milepost.tracking.plan import PlanBook
-from milepost.tracking.result import FullTrackResult, TrackResult
-from milepost.tracking.step import count_one, track
 
 __all__ = ["Committer", "Waiting"]
 
@@ -79,7 +75,7 @@ class Waiting:
             self.future.set_result(None)
 
 
-class Committer:
+class Committer(OnTheSpot):
     """Takes commands to the authority, for one manager.
 
     Args:
@@ -105,21 +101,11 @@ class Committer:
         window: int,
         timeout: float,
     ) -> None:
+        super().__init__(authority, table, book, dispatcher, clock, window)
         self._authority = authority
-        self._immediate = authority if isinstance(authority, ImmediateAuthority) else None
-        self._table = table
-        self._records = table.records
-        self._find = table.records.get
-        self._noting = table.limit is not None or (self._immediate is not None and self._immediate.followed)
-        self._book = book
         self._adopter = Adopter(authority)
-        self._dispatcher = dispatcher
         self._tasks = tasks
-        self._time = clock.time
-        self._window = window
         self._timeout = timeout
-        self._epoch = 0
-        self._last_incarnation = 0
         self._pending: dict[str, list[Waiting]] = {}
         self._in_flight: set[str] = set()
         self._delayed = 0
@@ -128,13 +114,6 @@ class Committer:
         self._idle: asyncio.Future[None] | None = None
         self._commit_ids = _commit_ids()
         self.conflicts = 0
-        self.on_deadline: Callable[[float], None] = lambda deadline: None
-        self.on_gone: Callable[[str, Iterable[TrackerSnapshot]], None] = lambda key, rows: None
-
-    def forget_plans(self) -> None:
-        """Have all plans made anew, when something was declared or somebody listens who did not."""
-        for record in self._records.values():
-            record.plan = record.quick = None
 
     async def start(self) -> None:
         """Learn the present epoch."""
@@ -145,124 +124,8 @@ class Committer:
         """How many commands have not come to an end."""
         return sum(map(len, self._pending.values())) + len(self._in_flight) + self._delayed
 
-    # --- at once: the authority is in this process's memory --------------------------------
-
-    def track_now(self, key: str, data: Mapping[str, Any]) -> TrackResult | None:
-        """Apply a datum where it does no more than move rows; None where there is more to it.
-
-        This is the short way through :meth:`run_now` for what happens most.
-        """
-        find = self._find  # a local of its own: an attribute that is called is looked up the slow way
-        record = find(key)
-        if record is None:
-            return self._begin_now(key, data)
-        plan = record.quick
-        if plan is None or plan.book is not self._book:
-            return None
-        time = self._time
-        now = time()
-        rows = record.rows
-        counted = count_one(plan, rows, data, now)
-        if counted is not None:
-            rows[counted.blueprint.name] = counted
-            record.counter += 1
-            if self._noting:
-                self._note(record, (counted,))
-            return TrackResult((True, [counted], [], []))
-        result = track(plan, rows, record, data, now)
-        if result.__class__ is not TrackResult and isinstance(result, FullTrackResult) and result.says_more:
-            self._commit_result(record, result, now)
-            return result
-        moved = result[1]
-        if moved:
-            for row in moved:
-                rows[row.blueprint.name] = row
-            record.counter += 1
-        if self._noting:
-            self._note(record, moved)
-        return result
-
-    def _note(self, record: Record, moved: Sequence[TrackerSnapshot]) -> None:
-        """Note that a record was used, and for a store that follows that it moved."""
-        if self._table.limit is not None:
-            self._records.move_to_end(record.key)
-        if moved and self._immediate is not None and self._immediate.followed:
-            self._immediate.moved(record, moved)
-
-    def _commit_result(self, record: Record, result: FullTrackResult, now: float) -> None:
-        """Commit what a step worked out that does more than move rows."""
-        if self._immediate is None:
-            raise AssertionError("only an authority in memory commits on the spot")
-        draft = RecordDraft(record, self._book, now, record.incarnation, self._window)
-        draft.absorb(result, now)
-        result.delivery = self._commit_now(self._immediate, record, draft)
-        if record.counter:
-            record.quick = self._book.plan_of(record)
-
-    def _begin_now(self, key: str, data: Mapping[str, Any]) -> TrackResult | None:
-        """Apply a datum to a group that has nothing yet but what was declared for it."""
-        immediate = self._immediate
-        if immediate is None or self._book.is_empty or not self._epoch or self._dispatcher.wants_progressed:
-            return None
-        if key.__class__ is not str or not key or not key.isascii():
-            return None  # let it be looked at
-        record = immediate.peek(key)
-        if record is None or record.counter:
-            return None
-        plan = self._book.plan_for(key, record.rows)
-        result = track(plan, record.rows, record, data, self._time(), NO_STATE)
-        moved = result[1]
-        if not moved or (isinstance(result, FullTrackResult) and result.drafts):
-            return None
-        rows = {row.blueprint.name: row for row in moved}
-        immediate.begin(record, rows, {row.blueprint.hash: row.blueprint.text for row in moved})
-        record.plan = record.quick = plan
-        return result
-
     def run_now(self, key: str, command: Command) -> tuple[Any, Delivery] | None:
-        """Carry a command out on the spot; None where a store must be asked first."""
-        immediate = self._immediate
-        if immediate is None or key in self._pending:
-            return None
-        record = immediate.peek(key)
-        return None if record is None else self._run_on(immediate, record, command)
-
-    def _run_on(self, immediate: ImmediateAuthority, record: Record, command: Command) -> tuple[Any, Delivery]:
-        draft = self._draft(record)
-        try:
-            value = command.apply(draft)
-        finally:  # what expired before is committed, whatever became of the command
-            delivery = None if draft.is_empty else self._commit_now(immediate, record, draft)
-            if record.counter and record.deadline is None and not record.broken:
-                record.quick = None if self._dispatcher.wants_progressed else self._book.plan_of(record)
-        return value, delivery
-
-    def _draft(self, record: Record) -> RecordDraft:
-        now = to_the_microsecond(self._time())
-        draft = RecordDraft(record, self._book, now, self._incarnation(record, now), self._window)
-        if record.deadline is not None and record.deadline <= now:
-            Expire(now).apply(draft)
-        return draft
-
-    def _incarnation(self, record: Record, now: float) -> int:
-        """Return an incarnation above all that this record had: microseconds of the clock."""
-        self._last_incarnation = max(self._last_incarnation + 1, record.incarnation + 1, int(now * 1_000_000))
-        return self._last_incarnation
-
-    def _commit_now(self, immediate: ImmediateAuthority, record: Record, draft: RecordDraft) -> Delivery:
-        if immediate.epoch_now != self._epoch:
-            self._epoch = immediate.epoch_now
-        commit = draft.finish(self._epoch, b"")
-        if commit.definitions:
-            immediate.keep_definitions(_texts(draft, commit.definitions))
-        gone = self._gone(record, commit)
-        plan = record.plan
-        outcome = immediate.commit_now(commit, record)
-        if not isinstance(outcome, Committed):  # nobody else can have changed it since: nothing was awaited
-            raise RuntimeError(f"an immediate commit answered {outcome!r}")
-        return self._committed(record, commit, plan, gone, draft)
-
-    # --- in rounds: the authority is somewhere else ---------------------------------------
+        return None if key in self._pending else super().run_now(key, command)
 
     async def run(self, key: str, command: Command) -> Any:
         """Carry a command out and wait until its events are delivered.
@@ -434,7 +297,7 @@ class Committer:
                     waiting.settle(delivery if waiting.caused else None)
             return
         if isinstance(outcome, NeedDefinitions):
-            await self._authority.put_definitions(_texts(draft, outcome.hashes))
+            await self._authority.put_definitions(texts_of(draft, outcome.hashes))
             self._enqueue(key, line, first=True)
             return
         if isinstance(outcome, StaleEpoch):
@@ -476,27 +339,6 @@ class Committer:
                 self._enqueue(key, again, first=True)
 
         loop.call_later(pause, back_in_line)
-
-    def _committed(
-        self,
-        record: Record,
-        commit: Commit,
-        plan: Any,
-        gone: list[TrackerSnapshot],
-        draft: RecordDraft,
-    ) -> Delivery:
-        """Do what follows a commit: keep the plan, tell live objects, publish."""
-        if commit.reshapes:
-            self._book.reshaped(record, plan, commit.puts, commit.drops)
-        if gone:
-            self.on_gone(commit.key, gone)
-        if commit.deadline is not None:
-            self.on_deadline(commit.deadline)
-        return self._dispatcher.publish(commit.key, draft.events) if draft.events else None
-
-    def _gone(self, record: Record, commit: Commit) -> list[TrackerSnapshot]:
-        rows = record.rows
-        return [rows[name] for name in commit.drops if name in rows]
 
     # --- replicas ----------------------------------------------------------------------
 
@@ -552,10 +394,3 @@ def _commit_ids() -> Iterator[bytes]:
     """Yield ids of 16 bytes: random for the process, counted within it."""
     process = os.urandom(10)
     return (process + n.to_bytes(6, "big") for n in count())
-
-
-def _texts(draft: RecordDraft, hashes: Iterable[str]) -> dict[str, str]:
-    """Return the definitions for hashes, from the rows that need them."""
-    wanted = set(hashes)
-    rows = (*draft.puts.values(), *draft.record.rows.values())
-    return {row.blueprint.hash: row.blueprint.text for row in rows if row.blueprint.hash in wanted}
