@@ -114,6 +114,18 @@ def expiry(expire: float | None, expire_at: float | datetime | None, now: float)
     return to_the_microsecond(now + expire)
 
 
+def meant_for(tracker: BaseTracker, groups: str) -> None:
+    """Check that a tracker that names its group is used for no other.
+
+    Raises:
+        InvalidDefinition: when it is.
+    """
+    group_id = tracker.own_values().get("group_id")
+    if group_id is not None and group_id != groups:
+        name = tracker.own_values().get("name")
+        raise InvalidDefinition(f"the tracker {name!r} has group_id={group_id!r} and cannot be used for {groups!r}")
+
+
 def policy(reset_policy: Any) -> ResetPolicy | None:
     """Return a reset policy; None for the tracker's own."""
     if reset_policy is None:

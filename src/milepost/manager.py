@@ -268,7 +268,7 @@ class TrackingManager(Announcer):
             *trackers: what to track; names are unique among them.
 
         Raises:
-            InvalidDefinition: for a tracker that is not complete, or a name that is taken twice.
+            InvalidDefinition: for a tracker that is not complete or meant for one group, or a name that is taken twice.
             TypeError: for something that is no tracker, or a pattern that is no string.
             ValueError: for an empty pattern.
         """
@@ -277,6 +277,8 @@ class TrackingManager(Announcer):
         if not groups:
             raise ValueError("groups must be a pattern such as 'user:*', got an empty string, which matches no group")
         blueprints = tuple(blueprint_of(arguments.tracker_object(tracker)) for tracker in trackers)
+        for tracker in trackers:
+            arguments.meant_for(tracker, groups)
         names = [blueprint.name for blueprint in blueprints]
         for name in names:
             if names.count(name) > 1:
@@ -336,12 +338,8 @@ class TrackingManager(Announcer):
         if if_exists not in ("error", "keep", "replace"):
             raise ValueError(f'if_exists must be "error", "keep" or "replace", got {if_exists!r}')
         blueprints = [blueprint_of(tracker) for tracker in objects]
-        for tracker, blueprint in zip(objects, blueprints, strict=True):
-            meant_for = tracker.own_values().get("group_id")
-            if meant_for is not None and meant_for != group_id:
-                raise InvalidDefinition(
-                    f"the tracker {blueprint.name!r} has group_id={meant_for!r} and cannot be added to {group_id!r}"
-                )
+        for tracker in objects:
+            arguments.meant_for(tracker, group_id)
         command = AddTrackers(blueprints, arguments.expiry(expire, expire_at, self._clock.time()), if_exists)
         added: list[TrackerSnapshot] = await self._committer.run(group_id, command)
         for tracker, row in zip(objects, added, strict=True):
@@ -394,11 +392,12 @@ class TrackingManager(Announcer):
 
         Raises:
             TrackerNotFound: when the group has none of that name.
-            InvalidDefinition: when the tracker is not complete.
+            InvalidDefinition: when the tracker is not complete, or meant for another group.
             BackendUnavailable: when the cache or the store does not answer.
         """
         await self._ready(group_id)
         blueprint = blueprint_of(arguments.tracker_object(tracker))
+        arguments.meant_for(tracker, group_id)
         row: TrackerSnapshot = await self._committer.run(group_id, UpdateTracker(blueprint))
         self._live.bind(group_id, tracker, row)
         return row

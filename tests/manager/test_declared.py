@@ -196,3 +196,11 @@ async def test_a_row_without_its_declaration_goes_on(place: Place) -> None:
         await manager.track("b", {"login": 1})
         assert await progress(manager, "a") == [(LOGINS, 2)]
         assert await progress(manager, "b") == []
+
+
+def test_a_tracker_of_one_group_cannot_be_declared_for_all() -> None:
+    """``group_id`` names the only group that a tracker is for, so a pattern that means others is refused."""
+    manager = TrackingManager()
+    with pytest.raises(InvalidDefinition, match=r"group_id='user:1'.*'user:\*'"):
+        manager.declare("user:*", CountTracker("n", 9, group_id="user:1"))
+    manager.declare("user:1", CountTracker("n", 9, group_id="user:1"))
