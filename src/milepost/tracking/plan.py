@@ -7,8 +7,7 @@ is added or dropped.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -79,7 +78,9 @@ class PlanBook:
     """Makes plans, and knows what was declared for all groups of a pattern."""
 
     def __init__(self) -> None:
-        self._declared: list[tuple[re.Pattern[str], tuple[Blueprint, ...]]] = []
+        self._declared: list[tuple[Blueprint, ...]] = []
+        self._matches: list[tuple[int, Callable[[str], object]]] = []
+        """For each declaration its number, and what says whether a group's id matches."""
         self._sets: dict[tuple[int, ...], tuple[Plan, dict[str, Blueprint]]] = {}
         self._plans: WeakValueDictionary[tuple[str, ...], Plan] = WeakValueDictionary()
 
@@ -90,7 +91,8 @@ class PlanBook:
 
     def declare(self, pattern: str, blueprints: tuple[Blueprint, ...]) -> None:
         """Give these trackers to every group whose id matches; a later declaration of a name wins."""
-        self._declared.append((pattern_to_regex(pattern), blueprints))
+        self._matches.append((len(self._declared), pattern_to_regex(pattern).fullmatch))
+        self._declared.append(blueprints)
         self._sets.clear()
 
     def declared_for(self, key: str) -> dict[str, Blueprint]:
@@ -98,12 +100,12 @@ class PlanBook:
         return self._set_for(key)[1] if self._declared else {}
 
     def _set_for(self, key: str) -> tuple[Plan, dict[str, Blueprint]]:
-        matching = tuple([i for i, (regex, _) in enumerate(self._declared) if regex.fullmatch(key)])
+        matching = tuple([i for i, matches in self._matches if matches(key)])
         known = self._sets.get(matching)
         if known is None:
             named: dict[str, Blueprint] = {}
             for i in matching:
-                for blueprint in self._declared[i][1]:
+                for blueprint in self._declared[i]:
                     named[blueprint.name] = blueprint
             known = self._sets[matching] = (Plan(self, named.values()), named)
         return known
