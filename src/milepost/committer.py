@@ -22,7 +22,14 @@ from milepost._clock import Clock
 from milepost._tasks import Tasks
 from milepost.adoption import Adopter
 from milepost.bus.dispatcher import Delivery, Dispatcher, delivered
-from milepost.errors import BackendUnavailable, CommitConflict, CommitUncertain, ManagerClosed, MilepostError
+from milepost.errors import (
+    BackendUnavailable,
+    CommitConflict,
+    CommitUncertain,
+    ManagerClosed,
+    MilepostError,
+    RecordTooLarge,
+)
 from milepost.on_the_spot import OnTheSpot, texts_of
 from milepost.records import (
     Authority,
@@ -35,6 +42,7 @@ from milepost.records import (
     Outcome,
     Record,
     StaleEpoch,
+    TooLarge,
 )
 from milepost.replicas import Replicas
 from milepost.tracking.commands import Command
@@ -305,6 +313,8 @@ class Committer(OnTheSpot):
             self._table.clear()
             self._enqueue(key, line, first=True)
             return
+        if isinstance(outcome, TooLarge):
+            raise RecordTooLarge(f"group {key!r}: {outcome.reason}; nothing was changed")
         if isinstance(outcome, Conflict):
             await self._adopter.adopt(record, outcome.now)
         elif isinstance(outcome, Duplicate):

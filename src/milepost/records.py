@@ -32,6 +32,7 @@ __all__ = [
     "Revision",
     "Row",
     "StaleEpoch",
+    "TooLarge",
 ]
 
 
@@ -250,7 +251,13 @@ class StaleEpoch(NamedTuple):
     epoch: int
 
 
-Outcome = Committed | Conflict | Duplicate | NeedDefinitions | StaleEpoch
+class TooLarge(NamedTuple):
+    """The record would outgrow what the authority can keep; nothing was applied."""
+
+    reason: str
+
+
+Outcome = Committed | Conflict | Duplicate | NeedDefinitions | StaleEpoch | TooLarge
 
 
 class Authority(ABC):

@@ -1,32 +1,24 @@
-"""Connections to one SQLite file: a writer, a reader, their settings and their errors."""
+"""Work on one SQLite file: a thread that writes, a thread that reads, and what their errors mean.
+
+A transaction is one piece of plain, blocking code that runs in its connection's thread from its
+first statement to its last. So it costs one hop between threads, and it runs whole: a caller
+who is cancelled meanwhile no longer waits for it, but cannot stop it half way.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
-from importlib.resources import files
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
-import anyio.to_thread
-
-from milepost.errors import MissingExtra, StoreUnavailable
-
-try:
-    import aiosqlite
-except ModuleNotFoundError as error:
-    if error.name != "aiosqlite":
-        raise
-    raise MissingExtra("sqlite", "aiosqlite") from None
+from milepost.backends.sqlite.opening import IN_MEMORY, connect, look_whose_it_is, make_tables
+from milepost.errors import RecordTooLarge, StoreUnavailable
 
 __all__ = ["SQLiteClient"]
 
 T = TypeVar("T")
-
-_SCHEMA: Final = files("milepost.backends.sqlite").joinpath("schema.sql").read_text("utf-8")
-_VERSION: Final = 1
-_APPLICATION_ID: Final = 0x6D6C7074  # "mlpt"
 
 
 class SQLiteClient:
@@ -39,18 +31,11 @@ class SQLiteClient:
     """
 
     def __init__(self, path: str, synchronous: str, timeout: float) -> None:
-        self.path = path
+        self._path = path
         self._synchronous = synchronous
         self._timeout = timeout
-        self._writer: aiosqlite.Connection | None = None
-        self._reader: aiosqlite.Connection | None = None
-        self._working: set[asyncio.Task[Any]] = set()
-        self._writing = asyncio.Lock()
-        self._reading = asyncio.Lock()
-
-    def fresh(self) -> SQLiteClient:
-        """Return a client with the same settings that was never opened."""
-        return SQLiteClient(self.path, self._synchronous, self._timeout)
+        self._writer: _Worker | None = None
+        self._reader: _Worker | None = None
 
     @property
     def is_open(self) -> bool:
@@ -63,151 +48,110 @@ class SQLiteClient:
         Raises:
             StoreUnavailable: when the file cannot be opened, is no database, or is not milepost's.
         """
+        self._writer = self._reader = _Worker(self._connect_and_prepare)
         try:
-            await anyio.to_thread.run_sync(self._probe)
-            self._writer = await self._connect()
-            await self._prepare(self._writer)
-            self._reader = self._writer if self.path == ":memory:" else await self._connect()
-            if self._reader is self._writer:
-                self._reading = self._writing
-        except sqlite3.Error as error:
-            await self.aclose()
-            raise self._unavailable(error) from error
+            await self._translated(self._writer.open())
+            if self._path != IN_MEMORY:
+                self._reader = _Worker(self._connect)
+                await self._translated(self._reader.open())
         except BaseException:
             await self.aclose()
             raise
 
-    async def _connect(self) -> aiosqlite.Connection:
-        connection = await aiosqlite.connect(self.path, timeout=self._timeout, isolation_level=None)
+    def _connect(self) -> sqlite3.Connection:
+        return connect(self._path, self._synchronous, self._timeout)
+
+    def _connect_and_prepare(self) -> sqlite3.Connection:
+        look_whose_it_is(self._path, self._timeout)
+        connection = self._connect()
         try:
-            await self._use_wal(connection)
-            await connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            make_tables(connection)
         except BaseException:
-            await connection.close()
+            connection.close()
             raise
         return connection
-
-    async def _use_wal(self, connection: aiosqlite.Connection) -> None:
-        """Switch to the WAL journal; SQLite does not wait by itself for others that do the same."""
-        until = asyncio.get_running_loop().time() + self._timeout
-        while True:
-            try:
-                await connection.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or asyncio.get_running_loop().time() > until:
-                    raise
-            await asyncio.sleep(0.01)
-
-    def _probe(self) -> None:
-        """Look whose file it is before anything in it is changed."""
-        if self.path == ":memory:":
-            return
-        connection = sqlite3.connect(self.path, timeout=self._timeout)
-        try:
-            connection.execute("BEGIN")  # another process may be making the tables: see all of that or nothing
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
-            ((application,),) = connection.execute("PRAGMA application_id").fetchall()
-            ((version,),) = connection.execute("PRAGMA user_version").fetchall()
-            ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        finally:
-            connection.close()
-        if tables and application != _APPLICATION_ID:
-            raise StoreUnavailable(f"{self.path} is a database, but not one of milepost's")
-        if version > _VERSION:
-            raise StoreUnavailable(f"{self.path} was written by a newer milepost (layout {version}, known: {_VERSION})")
-
-    @staticmethod
-    async def _prepare(connection: aiosqlite.Connection) -> None:
-        await connection.executescript(
-            f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION};"
-            f"{_SCHEMA}"
-            "INSERT OR IGNORE INTO meta (name, value) VALUES ('epoch', 1); COMMIT;"
-        )
-
-    async def whole(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run transactions to their end, also where the caller is cancelled meanwhile.
-
-        A statement goes on in its thread whoever waits for it, so a cancelled caller must
-        not let go of the connection before the transaction has ended; it waits for that, and
-        then is cancelled.
-        """
-        task = asyncio.get_running_loop().create_task(work)
-        self._working.add(task)
-        task.add_done_callback(self._working.discard)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            while not task.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([task])
-            raise
 
     async def aclose(self) -> None:
         """Disconnect, when what is on its way has ended."""
-        if self._working:
-            await asyncio.wait(self._working)
-        writer, reader = self._writer, self._reader
+        workers = {worker for worker in (self._reader, self._writer) if worker is not None}
         self._writer = self._reader = None
-        for connection in {id(item): item for item in (reader, writer) if item is not None}.values():
-            await connection.close()
+        for closing in [asyncio.get_running_loop().run_in_executor(None, worker.close) for worker in workers]:
+            await asyncio.shield(closing)
 
-    def _unavailable(self, error: Exception) -> StoreUnavailable:
-        return StoreUnavailable(f"SQLite at {self.path}: {error}")
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[aiosqlite.Connection, None]:
-        """A write transaction: committed at the end, rolled back when anything raises.
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a write transaction: committed at the end, rolled back when anything raises.
 
         Raises:
             StoreUnavailable: when SQLite refuses; nothing was changed.
+            RecordTooLarge: when a value is larger than SQLite can keep; nothing was changed.
         """
-        async with self._writing:
-            connection = self._opened(self._writer)
-            try:
-                await connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield connection
-                    await connection.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        await connection.execute("ROLLBACK")
-                    raise
-            except sqlite3.Error as error:
-                raise self._unavailable(error) from error
+        return await self._translated(self._opened(self._writer).transact("BEGIN IMMEDIATE", work))
 
-    @asynccontextmanager
-    async def snapshot(self) -> AsyncGenerator[aiosqlite.Connection, None]:
-        """A read transaction: everything in it is read as of one moment.
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a read transaction: everything in it is read as of one moment.
 
         Raises:
             StoreUnavailable: when SQLite refuses.
         """
-        async with self._reading:
-            connection = self._opened(self._reader)
-            try:
-                await connection.execute("BEGIN")
-                try:
-                    yield connection
-                finally:
-                    await connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise self._unavailable(error) from error
+        return await self._translated(self._opened(self._reader).transact("BEGIN", work))
 
-    async def fetch(self, sql: str, parameters: Iterable[Any] = ()) -> Sequence[tuple[Any, ...]]:
-        """Read with one statement.
+    def _opened(self, worker: _Worker | None) -> _Worker:
+        if worker is None:
+            raise StoreUnavailable(f"SQLite at {self._path} is not open")
+        return worker
 
-        Raises:
-            StoreUnavailable: when SQLite refuses.
-        """
-        async with self._reading:
-            try:
-                rows: Any = await self._opened(self._reader).execute_fetchall(sql, parameters)
-            except sqlite3.Error as error:
-                raise self._unavailable(error) from error
-            return list(rows)
+    async def _translated(self, work: Awaitable[T]) -> T:
+        try:
+            return await work
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_TOOBIG:
+                raise RecordTooLarge(f"SQLite at {self._path} keeps no value of that size: {error}") from error
+            raise StoreUnavailable(f"SQLite at {self._path}: {error}") from error
 
-    def _opened(self, connection: aiosqlite.Connection | None) -> aiosqlite.Connection:
+
+class _Worker:
+    """A thread, and the connection that lives in it.
+
+    Args:
+        connect: makes the connection.
+    """
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+        self._thread = ThreadPoolExecutor(1, "milepost-sqlite")
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self) -> Awaitable[None]:
+        """Connect."""
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._open)
+
+    def _open(self) -> None:
+        self._connection = self._connect()
+
+    def transact(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> Awaitable[T]:
+        """Run a transaction that begins with a statement, after those that are waiting already."""
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._transact, begin, work)
+
+    def _transact(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        connection = self._connection
         if connection is None:
-            raise StoreUnavailable(f"SQLite at {self.path} is not open")
-        return connection
+            raise sqlite3.ProgrammingError("not connected")
+        connection.execute(begin)
+        try:
+            result = work(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return result
+
+    def close(self) -> None:
+        """Disconnect when everything before has ended, and end the thread. It blocks for that long."""
+        closing = self._thread.submit(self._close)
+        self._thread.shutdown()
+        closing.result()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()

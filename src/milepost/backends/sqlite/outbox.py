@@ -1,0 +1,51 @@
+"""The outbox: events in commit order, until they are too many or too old. All of it blocks."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from milepost._clock import Clock
+from milepost.records import OutboxEvent
+
+__all__ = ["Outbox"]
+
+
+class Outbox:
+    """The outbox of one file. The old make room when new ones come.
+
+    Args:
+        size: how many events are kept.
+        age: for how many seconds they are kept; None for however long.
+        clock: what their age goes by: when they were appended, not when what they tell of happened.
+    """
+
+    def __init__(self, size: int, age: float | None, clock: Clock) -> None:
+        self._size = size
+        self._age = age
+        self._clock = clock
+
+    def append(self, connection: sqlite3.Connection, events: Sequence[tuple[str, OutboxEvent]]) -> None:
+        """Append events, each with the key of its record."""
+        if not events or not self._size:
+            return
+        now = self._clock.time()
+        connection.executemany(
+            "INSERT INTO outbox (id, type, key, at, body) VALUES (?, ?, ?, ?, ?)",
+            [(event.id, event.type, key, now, event.encoded()) for key, event in events],
+        )
+        connection.execute("DELETE FROM outbox WHERE position <= (SELECT max(position) FROM outbox) - ?", (self._size,))
+        if self._age is not None:  # the new ones are young, so there is a first one that stays
+            connection.execute(
+                "DELETE FROM outbox WHERE position < "
+                "(SELECT position FROM outbox WHERE at >= ? ORDER BY position LIMIT 1)",
+                (now - self._age,),
+            )
+
+    @staticmethod
+    def read(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, str]]:
+        """Return kept events after a position: (position, JSON text)."""
+        rows = connection.execute(
+            "SELECT position, body FROM outbox WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
+        )
+        return rows.fetchall()
