@@ -226,7 +226,8 @@ class Committer(OnTheSpot):
             for key, line in batch.items():
                 self._run_line(self._immediate, self._record(key), line)
             return
-        drafts = {key: self._work_out(self._record(key), line) for key, line in batch.items()}
+        now = self._now()
+        drafts = {key: self._work_out(self._record(key), line, now) for key, line in batch.items()}
         commits = [
             draft.finish(self._epoch, b"" if draft.is_empty else next(self._commit_ids)) for draft in drafts.values()
         ]
@@ -238,7 +239,10 @@ class Committer(OnTheSpot):
             raise
         for (key, draft), commit, outcome in zip(drafts.items(), commits, outcomes, strict=True):
             try:
-                await self._conclude(key, draft, commit, outcome, batch[key])
+                if isinstance(outcome, Committed):
+                    self._acknowledge(draft, commit, batch[key])
+                else:
+                    await self._refused(key, draft, outcome, batch[key])
             except Exception as error:
                 self._table.drop(key)
                 _fail_all([batch[key]], error)
@@ -263,9 +267,9 @@ class Committer(OnTheSpot):
             else:
                 waiting.settle(delivery)
 
-    def _work_out(self, record: Record, line: list[Waiting]) -> RecordDraft:
+    def _work_out(self, record: Record, line: list[Waiting], now: float) -> RecordDraft:
         """Apply every command whose caller still waits."""
-        draft = self._draft(record)
+        draft = self._draft(record, now)
         for waiting in line:
             if waiting.future.done():  # cancelled before it began
                 continue
@@ -288,22 +292,22 @@ class Committer(OnTheSpot):
                     raise
         raise AssertionError("unreachable")
 
-    async def _conclude(
-        self, key: str, draft: RecordDraft, commit: Commit, outcome: Outcome, line: list[Waiting]
-    ) -> None:
+    def _acknowledge(self, draft: RecordDraft, commit: Commit, line: list[Waiting]) -> None:
+        """Take over what is committed, and tell who waits."""
         record = draft.record
-        if isinstance(outcome, Committed):
-            gone = self._gone(record, commit)
-            plan = record.plan
-            if not commit.changes_nothing:
-                record.apply(commit, self._window)
-            delivery = self._committed(record, commit, plan, gone, draft)
-            for waiting in line:
-                if waiting.error is not None:
-                    waiting.fail(waiting.error)
-                else:
-                    waiting.settle(delivery if waiting.caused else None)
-            return
+        gone = self._gone(record, commit)
+        plan = record.plan
+        if not draft.is_empty:
+            record.apply(commit, self._window)
+        delivery = self._committed(record, commit, plan, gone, draft)
+        for waiting in line:
+            if waiting.error is not None:
+                waiting.fail(waiting.error)
+            else:
+                waiting.settle(delivery if waiting.caused else None)
+
+    async def _refused(self, key: str, draft: RecordDraft, outcome: Outcome, line: list[Waiting]) -> None:
+        """Do what it takes to try again, with what is there now."""
         if isinstance(outcome, NeedDefinitions):
             await self._authority.put_definitions(texts_of(draft, outcome.hashes))
             self._enqueue(key, line, first=True)
@@ -316,7 +320,7 @@ class Committer(OnTheSpot):
         if isinstance(outcome, TooLarge):
             raise RecordTooLarge(f"group {key!r}: {outcome.reason}; nothing was changed")
         if isinstance(outcome, Conflict):
-            await self._adopter.adopt(record, outcome.now)
+            await self._adopter.adopt(draft.record, outcome.now)
         elif isinstance(outcome, Duplicate):
             self._table.drop(key)
         self._lost_race(key, line)

@@ -145,7 +145,7 @@ class OnTheSpot:
         return None if record is None else self._run_on(immediate, record, command)
 
     def _run_on(self, immediate: ImmediateAuthority, record: Record, command: Command) -> tuple[Any, Delivery]:
-        draft = self._draft(record)
+        draft = self._draft(record, self._now())
         try:
             value = command.apply(draft)
         finally:  # what expired before is committed, whatever became of the command
@@ -154,14 +154,17 @@ class OnTheSpot:
                 record.quick = None if self._dispatcher.wants_progressed else self._book.plan_of(record)
         return value, delivery
 
-    def _draft(self, record: Record) -> RecordDraft:
-        now = to_the_microsecond(self._time())
-        draft = RecordDraft(record, self._book, now, self._incarnation(record, now), self._window)
+    def _now(self) -> float:
+        return to_the_microsecond(self._time())
+
+    def _draft(self, record: Record, now: float) -> RecordDraft:
+        incarnation = record.incarnation if record.counter else self._new_incarnation(record, now)
+        draft = RecordDraft(record, self._book, now, incarnation, self._window)
         if record.deadline is not None and record.deadline <= now:
             Expire(now).apply(draft)
         return draft
 
-    def _incarnation(self, record: Record, now: float) -> int:
+    def _new_incarnation(self, record: Record, now: float) -> int:
         """Return an incarnation above all that this record had: microseconds of the clock."""
         self._last_incarnation = max(self._last_incarnation + 1, record.incarnation + 1, int(now * 1_000_000))
         return self._last_incarnation
@@ -198,7 +201,7 @@ class OnTheSpot:
 
     def _gone(self, record: Record, commit: Commit) -> list[TrackerSnapshot]:
         rows = record.rows
-        return [rows[name] for name in commit.drops if name in rows]
+        return [rows[name] for name in commit.drops if name in rows] if commit.drops else []
 
 
 def texts_of(draft: RecordDraft, hashes: Iterable[str]) -> dict[str, str]:

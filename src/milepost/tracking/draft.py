@@ -11,7 +11,7 @@ from milepost.records import Commit, Record
 from milepost.trackers.snapshot import TrackerSnapshot
 from milepost.tracking.plan import Plan, PlanBook
 from milepost.tracking.result import FullTrackResult, TrackResult
-from milepost.tracking.step import track
+from milepost.tracking.step import count_one, track
 
 __all__ = ["RecordDraft"]
 
@@ -23,7 +23,7 @@ class RecordDraft:
         record: the replica to begin from.
         book: makes plans.
         now: when, epoch seconds; what events and rows are dated with.
-        incarnation: the incarnation to take where the record is begun anew.
+        incarnation: the record's own, or the one to take where it is begun anew.
         window: how many event ids a record remembers.
     """
 
@@ -32,7 +32,7 @@ class RecordDraft:
         self.book = book
         self.now = now
         self.window = window
-        self.incarnation = record.incarnation if record.counter else incarnation
+        self.incarnation = incarnation
         self.serial = record.serial
         self.puts: dict[str, TrackerSnapshot] = {}
         self.drops: dict[str, None] = {}
@@ -129,7 +129,12 @@ class RecordDraft:
 
     def track(self, data: Mapping[str, Any], now: float, context: Mapping[str, Any], progressed: bool) -> TrackResult:
         """Apply a datum."""
-        result = track(self.plan(), self, self, data, now, context, progressed=progressed)
+        plan = self.plan()
+        counted = None if progressed else count_one(plan, self, data, now)
+        if counted is not None:
+            self.puts[counted.blueprint.name] = counted
+            return TrackResult((True, [counted], [], []))
+        result = track(plan, self, self, data, now, context, progressed=progressed)
         self.absorb(result, now)
         return result
 

@@ -94,9 +94,7 @@ def track(
     return _track_each(candidates, rows, numbering, data, now, context, progressed)
 
 
-def count_one(
-    plan: Plan, rows: Mapping[str, TrackerSnapshot], data: Mapping[str, Any], now: float
-) -> TrackerSnapshot | None:
+def count_one(plan: Plan, rows: Rows, data: Mapping[str, Any], now: float) -> TrackerSnapshot | None:
     """Do what happens most: one tracker is concerned, and it only counts on.
 
     Args:
