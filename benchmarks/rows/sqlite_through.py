@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -110,8 +109,6 @@ def _floor(path: Path, groups: list[str], calls: int, write: Write) -> float:
 
 
 def _measure(effort: Effort) -> list[Figure]:
-    if find_spec("aiosqlite") is None:
-        return []
     groups = [f"user:{n:06}" for n in range(max(_CALLERS, effort.size(_GROUPS)))]
     calls = max(1, effort.size(_CALLS) // _CALLERS) * _CALLERS
     body = ""

@@ -84,14 +84,6 @@ def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
     assert only_line(ran.err) == f'milepost: {missing} is not installed; run: pip install "milepost[cli]"'
 
 
-def test_without_the_driver_it_says_what_to_install(folder: Path) -> None:
-    """A SQLite file needs aiosqlite: one line names its extra."""
-    code = "import sys; sys.modules['aiosqlite'] = None; from milepost.cli import main; main()"
-    ran = run_apart([sys.executable, "-c", code, "track"], input="")
-    assert ran.status == 2
-    assert only_line(ran.err) == 'milepost: aiosqlite is not installed; run: pip install "milepost[sqlite]"'
-
-
 def test_a_line_is_applied_before_the_next_one_arrives(goals: Path) -> None:
     """In a pipe that stays open, an event comes out as soon as its line has been written."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
