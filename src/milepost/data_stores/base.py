@@ -55,6 +55,7 @@ class BaseDataStore(Authority):
 
         Raises:
             StoreUnavailable: when the store does not answer; nothing was written.
+            RecordTooLarge: when a record has outgrown what the store can hold; nothing was written.
         """
 
     async def lease(self, *, exclusive: bool) -> None:

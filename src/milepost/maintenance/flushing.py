@@ -9,7 +9,7 @@ from typing import Final
 from milepost._clock import Clock
 from milepost.data_caches.memory import MemoryDataCache
 from milepost.data_stores.base import BaseDataStore
-from milepost.errors import BackendUnavailable
+from milepost.errors import BackendUnavailable, RecordTooLarge
 from milepost.maintenance.waiting import Alarm
 
 __all__ = ["Flusher"]
@@ -43,7 +43,7 @@ class Flusher:
             await self._alarm.sleep(self._interval)
             try:
                 await self.flush()
-            except BackendUnavailable as error:
+            except (BackendUnavailable, RecordTooLarge) as error:
                 if self.last_error is None:
                     _log.warning("the store is behind by %d groups: %s", self._cache.backlog, error)
                 self.last_error = str(error)
@@ -53,6 +53,7 @@ class Flusher:
 
         Raises:
             StoreUnavailable: when the store does not answer; what is unsaved stays so.
+            RecordTooLarge: when a group has outgrown what the store can hold; likewise.
         """
         async with self._one_at_a_time:  # two at once would save the same events twice
             await self._flush()
