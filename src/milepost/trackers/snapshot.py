@@ -6,9 +6,10 @@ definition through its blueprint and keeps nothing but a few numbers itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from milepost._clock import utc
@@ -254,9 +255,7 @@ class TrackerSnapshot:
 
     def encoded(self) -> str:
         """Return the snapshot as the text that stores keep."""
-        from milepost.trackers.rows import encode_row
-
-        return encode_row(self)
+        return _encoder()(self)
 
     def with_life(self, **changes: Any) -> TrackerSnapshot:
         """Return a copy in which some of :class:`Life` is changed."""
@@ -300,6 +299,13 @@ class TrackerSnapshot:
 
     def __hash__(self) -> int:
         return hash((self.blueprint.hash, self.progress, self.stage, self.life))
+
+
+@cache  # an import statement in a function takes as long as half the encoding
+def _encoder() -> Callable[[TrackerSnapshot], str]:
+    from milepost.trackers.rows import encode_row
+
+    return encode_row
 
 
 class OpenSnapshot(TrackerSnapshot):

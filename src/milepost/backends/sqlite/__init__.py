@@ -1,1 +1,1 @@
-"""SQLite: connections, the schema, the lease and the translation of errors."""
+"""SQLite: the threads and connections, the schema, reading, deciding, writing, the outbox and the lease."""

@@ -34,21 +34,26 @@ class Decider:
         """Return what becomes of commits for different keys."""
         epoch = read_epoch(connection)
         standings = read_standings(connection, [commit.key for commit in commits])
-        outlived = _outlived(connection, commits, standings)
+        late = {c.key for c in commits if not _stands(c, standings.get(c.key))}
+        applied = _applied(connection, [c for c in commits if c.key in late or c.base is None], standings)
         missing = self._missing(connection, epoch, commits)
         outcomes: list[Outcome] = []
         accepted: list[Commit] = []
         for commit in commits:
-            standing = standings.get(commit.key)
+            outcome: Outcome = _COMMITTED
             if commit.epoch != epoch:
-                outcomes.append(StaleEpoch(epoch))
-            elif commit.id in outlived or (standing is not None and standing.has_applied(commit)):
-                outcomes.append(_COMMITTED)  # it was sent before, and the reply was lost
-            else:
-                outcome = _refusal(connection, commit, standing, missing)
-                outcomes.append(_COMMITTED if outcome is None else outcome)
-                if outcome is None and not commit.changes_nothing:
-                    accepted.append(commit)
+                outcome = StaleEpoch(epoch)
+            elif commit.id in applied:
+                pass  # it was sent before, and the reply was lost
+            elif commit.key in late:
+                outcome = _conflict(connection, commit, standings.get(commit.key))
+            elif commit.seen and (known := _known(connection, commit)):
+                outcome = Duplicate(known)
+            elif missing and (needed := missing.intersection(commit.definitions)):
+                outcome = NeedDefinitions(needed)
+            elif not commit.changes_nothing:
+                accepted.append(commit)
+            outcomes.append(outcome)
         return Decision(outcomes, accepted, standings)
 
     def _missing(self, connection: sqlite3.Connection, epoch: int, commits: Sequence[Commit]) -> frozenset[str]:
@@ -69,26 +74,20 @@ def _stands(commit: Commit, standing: Standing | None) -> bool:
     return commit.base == (None if standing is None else standing.revision)
 
 
-def _outlived(
+def _applied(
     connection: sqlite3.Connection, commits: Sequence[Commit], standings: Mapping[str, Standing]
 ) -> frozenset[bytes]:
-    """Return the ids of commits whose record was removed since: they are kept apart."""
-    ids = [c.id for c in commits if c.id and (c.base is None or not _stands(c, standings.get(c.key)))]
-    return frozenset(id for (id,) in select_among(connection, "SELECT id FROM removals WHERE id", ids))
+    """Return the ids of commits that were applied before, to records that are there or were removed since."""
+    ids = [commit.id for commit in commits if commit.id]
+    of_removed = select_among(connection, "SELECT id FROM removals WHERE id", ids)
+    of_standing = [id for commit in commits if commit.key in standings for id in standings[commit.key].commit_ids()]
+    return frozenset(id for (id,) in of_removed).union(of_standing)
 
 
-def _refusal(
-    connection: sqlite3.Connection, commit: Commit, standing: Standing | None, missing: frozenset[str]
-) -> Outcome | None:
-    if not _stands(commit, standing):
-        return _conflict(connection, commit, standing)
-    if commit.seen:
-        rows = connection.execute("SELECT id FROM seen WHERE key = ?", (commit.key,))
-        known = frozenset(id for (id,) in rows).intersection(commit.seen)
-        if known:
-            return Duplicate(known)
-    needed = missing.intersection(commit.definitions) if missing else missing
-    return NeedDefinitions(needed) if needed else None
+def _known(connection: sqlite3.Connection, commit: Commit) -> frozenset[bytes]:
+    """Return which of a commit's event ids its record remembers."""
+    rows = connection.execute("SELECT id FROM seen WHERE key = ?", (commit.key,))
+    return frozenset(id for (id,) in rows).intersection(commit.seen)
 
 
 def _conflict(connection: sqlite3.Connection, commit: Commit, standing: Standing | None) -> Conflict:

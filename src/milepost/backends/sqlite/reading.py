@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
-from milepost.records import Commit, LoadedRecord, RecordState, Revision
+from milepost.records import LoadedRecord, RecordState, Revision
 
 __all__ = [
     "COMMIT_ID",
@@ -41,10 +41,6 @@ class Standing:
     def commit_ids(self) -> list[bytes]:
         """Return the ids of the last commits, the newest first."""
         return [self._commits[start : start + COMMIT_ID] for start in range(0, len(self._commits), COMMIT_ID)]
-
-    def has_applied(self, commit: Commit) -> bool:
-        """Whether a commit is among the last ones; one whose base still stands cannot be."""
-        return commit.base != self.revision and commit.id in self.commit_ids()
 
 
 def select_among(connection: sqlite3.Connection, select: str, values: Sequence[Any]) -> list[Any]:

@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS removals (
     id BLOB NOT NULL UNIQUE
 );
 
+-- Events in commit order; `at` is when each was appended, by the clock of who appended it.
 CREATE TABLE IF NOT EXISTS outbox (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     id       TEXT NOT NULL,
