@@ -50,12 +50,14 @@ def epoch_seconds(moment: float | datetime, what: str) -> float:
     if isinstance(moment, datetime):
         if moment.tzinfo is None:
             raise ValueError(f"{what} must know its time zone, got the naive {moment!r}")
-        return moment.timestamp()
-    if isinstance(moment, bool) or not isinstance(moment, int | float):
+        seconds = moment.timestamp()  # a float: the last microseconds of the year 9999 are those of the next
+    elif isinstance(moment, bool) or not isinstance(moment, int | float):
         raise TypeError(f"{what} must be epoch seconds or an aware datetime, got {moment!r}")
-    if not -62_135_596_800 <= moment < 253_402_300_800:  # the years that datetime can show
+    else:
+        seconds = moment
+    if not -62_135_596_800 <= seconds < 253_402_300_800:  # the years that datetime can show
         raise ValueError(f"{what} must lie between the years 1 and 9999, got {moment!r}")
-    return float(moment)
+    return float(seconds)
 
 
 def to_the_microsecond(seconds: float) -> float:

@@ -117,8 +117,15 @@ def whole_cycles(progress: Number, last: Number) -> tuple[int, Number]:
     """Return how many times a progress holds the last target, and what is left over.
 
     Raises:
-        Refused: when the number of times needs more than 34 digits.
+        Refused: when the number of times lies beyond 64 bits.
     """
+    times, left = _divided(progress, last)
+    if times >= 2**63:
+        raise Refused("the number of cycles lies beyond 64 bits")
+    return times, left
+
+
+def _divided(progress: Number, last: Number) -> tuple[int, Number]:
     if isinstance(progress, float) or (isinstance(last, float) and not isinstance(progress, Decimal)):
         times, left = divmod(float(progress), float(last))
         return int(times), left
@@ -128,7 +135,7 @@ def whole_cycles(progress: Number, last: Number) -> tuple[int, Number]:
     try:
         return int(_DECIMAL128.divide_int(dividend, divisor)), _DECIMAL128.remainder(dividend, divisor)
     except DecimalException:
-        raise Refused("the number of cycles needs more than 34 digits") from None
+        raise Refused("the number of cycles lies beyond 64 bits") from None
 
 
 def _add_decimals(progress: Decimal, amount: Decimal) -> Decimal:

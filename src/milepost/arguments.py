@@ -111,7 +111,7 @@ def expiry(expire: float | None, expire_at: float | datetime | None, now: float)
         raise TypeError(f"expire must be a number of seconds, got {expire!r}")
     if not 0 < expire < 1e11:
         raise ValueError(f"expire must be a number of seconds greater than 0, got {expire!r}")
-    return to_the_microsecond(now + expire)
+    return to_the_microsecond(epoch_seconds(now + expire, "the moment at which it expires"))
 
 
 def meant_for(tracker: BaseTracker, groups: str) -> None:

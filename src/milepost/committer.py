@@ -270,17 +270,28 @@ class Committer(OnTheSpot):
     def _work_out(self, record: Record, line: list[Waiting], now: float) -> RecordDraft:
         """Apply every command whose caller still waits."""
         draft = self._draft(record, now)
+        broken: set[Waiting] = set()
+        while not self._apply_all(draft, line, broken):
+            draft = self._draft(record, now)  # without the one that raised half way: it did nothing, however far it got
+        return draft
+
+    @staticmethod
+    def _apply_all(draft: RecordDraft, line: list[Waiting], broken: set[Waiting]) -> bool:
+        """Apply the commands of a line but for broken ones; whether none has left the draft half changed."""
         for waiting in line:
-            if waiting.future.done():  # cancelled before it began
+            if waiting.future.done() or waiting in broken:  # cancelled before it began, or raised half way
                 continue
             waiting.error = None
-            events_before = len(draft.events)
+            events_before, changes_before = len(draft.events), draft.changes
             try:
                 waiting.value = waiting.command.apply(draft)
             except Exception as error:
                 waiting.error = error
+                if draft.changes != changes_before:
+                    broken.add(waiting)
+                    return False
             waiting.caused = len(draft.events) > events_before
-        return draft
+        return True
 
     async def _send(self, commits: Sequence[Commit]) -> list[Outcome]:
         """Send commits; send them again, with their ids, while the reply stays away."""

@@ -145,9 +145,15 @@ class OnTheSpot:
         return None if record is None else self._run_on(immediate, record, command)
 
     def _run_on(self, immediate: ImmediateAuthority, record: Record, command: Command) -> tuple[Any, Delivery]:
-        draft = self._draft(record, self._now())
+        now = self._now()
+        draft = self._draft(record, now)
+        before = draft.changes
         try:
             value = command.apply(draft)
+        except BaseException:
+            if draft.changes != before:
+                draft = self._draft(record, now)  # it did nothing, however far it got
+            raise
         finally:  # what expired before is committed, whatever became of the command
             delivery = None if draft.is_empty else self._commit_now(immediate, record, draft)
             if record.counter and record.deadline is None and not record.broken:

@@ -18,6 +18,7 @@ from milepost import (
     SQLiteDataStore,
     StoreLeased,
     StoreUnavailable,
+    TrackerAdded,
     TrackerAllCompleted,
     TrackerEvent,
     TrackingManager,
@@ -174,6 +175,31 @@ async def test_write_behind_has_its_store_alone(tmp_path: Path, clock: ManualClo
             await behind.manager().start()
     async with behind.manager() as manager:
         await manager.track("g", {})
+
+
+@pytest.mark.parametrize("hangs", ["listener", "subscription"])
+async def test_closing_lets_nobody_wait_for_what_it_gave_up(hangs: str, place: Place) -> None:
+    """Who waits for a listener that ``aclose`` gives up, or for room that never comes, is answered: it is committed."""
+    manager = place.manager(close_timeout=0.05)
+    never = asyncio.Event()
+
+    async def waits(event: TrackerEvent) -> None:
+        await never.wait()
+
+    await manager.start()
+    if hangs == "listener":
+        manager.add_listener(TrackerAdded, waits)
+    else:
+        full = manager.subscribe(TrackerAdded, size=1, overflow="block")
+        await full.__aenter__()
+    adding = [asyncio.ensure_future(manager.add_tracker("g", CountTracker(f"{n}", 9))) for n in range(3)]
+    await asyncio.wait(adding, timeout=0.05)
+    await manager.aclose()
+    async with asyncio.timeout(5):
+        added = await asyncio.gather(*adding)
+    assert [tracker.name for tracker in added] == ["0", "1", "2"]
+    status = manager.status()
+    assert status.emitted == 3 == status.delivered + status.dropped + status.failed
 
 
 async def test_write_behind_flushes_on_its_interval(tmp_path: Path, clock: ManualClock) -> None:

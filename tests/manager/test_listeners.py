@@ -206,6 +206,24 @@ async def test_a_listener_that_cancels_itself_is_a_failed_delivery(manager: Trac
     assert len(manager.failed_deliveries) == 1
 
 
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit])
+async def test_a_plain_listener_that_raises_what_ends_tasks_harms_nobody(
+    error: type[BaseException], background: bool, manager: TrackingManager
+) -> None:
+    """A cancelled future read in a listener raises CancelledError: neither ``track`` nor a neighbour is cancelled."""
+    heard: list[TrackerEvent] = []
+
+    def raises(event: TrackerEvent) -> None:
+        raise error
+
+    manager.add_listener(TrackerAdded, raises, background=background)
+    manager.add_listener(TrackerAdded, heard.append)
+    await manager.add_tracker("g", CountTracker("n", 1))
+    await manager.settle()
+    assert (len(heard), len(manager.failed_deliveries), manager.status().failed) == (1, 1, 1)
+
+
 async def test_events_of_a_group_come_in_commit_order(manager: TrackingManager) -> None:
     """Listeners hear the events of one group in the order of its commits, however slow they are."""
     heard: list[int] = []

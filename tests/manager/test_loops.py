@@ -96,3 +96,21 @@ async def test_floats_loop_too(amount: float, in_memory: TrackingManager) -> Non
     await in_memory.track("g", {"amount": amount})
     tracker = await state(in_memory)
     assert (tracker.cycle, tracker.progress) == divmod(amount, 0.5)
+
+
+async def test_more_cycles_than_can_be_kept_are_refused_whole(
+    manager: TrackingManager, recorder: EventRecorder
+) -> None:
+    """A datum worth more than 2**63 cycles moves nothing of its tracker and is reported; siblings and id stand."""
+    await manager.add_trackers("g", [CountTracker("sibling", 99), AccumulationTracker("loop", 100, loop_forever=True)])
+    huge = await manager.track("g", {"amount": "1e25"}, event_id="huge")
+    assert ([t.name for t in huge.dirtied], [item.name for item in huge.rejected]) == (["sibling"], ["loop"])
+    assert "cycles" in huge.rejected[0].reason
+    assert (await manager.track("g", {"amount": "1e25"}, event_id="huge")).duplicate
+    assert (await manager.explain("g", {"amount": "1e25"}))["loop"].outcome == "rejected"
+    assert (await manager.track("g", {"amount": 250})).completed[0].cycle == 1
+    assert await manager.remove_tracker("g", "loop")
+    assert [event.code for event in recorder.events if event.name == "loop"][1:] == [
+        "tracker.all_completed",
+        "tracker.removed",
+    ]

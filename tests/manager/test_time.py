@@ -92,3 +92,18 @@ async def test_the_clock_set_back_changes_no_order(manager: TrackingManager, clo
     clock.set(clock.time() + 3600)
     await manager.track("g", {})
     assert [(tracker.name, tracker.progress) for tracker in await manager.get_trackers("g")] == [("a", 3), ("b", 3)]
+
+
+async def test_the_end_of_time_is_refused_before_anything_happens(manager: TrackingManager) -> None:
+    """A moment that no calendar has, also after rounding, raises; nothing moves, nothing is reset, no id is used up."""
+    end = datetime.max.replace(tzinfo=UTC)
+    await manager.add_tracker("g", CountTracker("n", 1))
+    for refused in (
+        manager.track("g", {}, now=end, event_id="e"),
+        manager.reset_tracker("g", "n", now=end),
+        manager.add_tracker("g", CountTracker("other", 1), expire_at=end),
+    ):
+        with pytest.raises(ValueError, match="must lie between the years 1 and 9999"):
+            await refused
+    assert [(t.name, t.progress, t.dirtied) for t in await manager.get_trackers("g")] == [("n", 0, False)]
+    assert (await manager.track("g", {}, event_id="e")).completed

@@ -31,6 +31,9 @@ _log = logging.getLogger("milepost")
 
 _inside_listener: ContextVar[bool] = ContextVar("milepost_inside_listener", default=False)
 
+# A listener that raises CancelledError on the spot, from a future of its own for one, cancels nobody else.
+_RAISED_BY_LISTENERS = (Exception, asyncio.CancelledError, GeneratorExit)
+
 KEPT_FAILURES = 1000
 BACKGROUND_SIZE = 1000
 
@@ -224,7 +227,7 @@ class Dispatcher:
             pending = self._deliver_now(parcel)
             if pending is None:
                 return None
-            parcel.pending = pending
+            parcel.wait_for(pending)
             line = self._lines[key] = deque()
             line.append(parcel)
             worker = self._tasks.spawn(self._work_off(key, line), f"deliveries of {key}")
@@ -264,10 +267,14 @@ class Dispatcher:
                 work = self._run_in_background(target, target.queue)
                 self._background[target] = self._tasks.spawn(work, f"listener {target.name}")
             return None
+        return self._call(event, target)
+
+    def _call(self, event: TrackerEvent, listener: Listener) -> Awaitable[Any] | None:
+        """Call a listener; return what is to be waited for until it has ended."""
         try:
-            answer = target.call(event)
-        except Exception as error:
-            self._fail(event, target, error)
+            answer = listener.call(event)
+        except _RAISED_BY_LISTENERS as error:
+            self._fail(event, listener, error)
             return None
         if isawaitable(answer):
             return answer
@@ -277,18 +284,28 @@ class Dispatcher:
     async def _work_off(self, key: str, line: deque[_Parcel]) -> None:
         """Deliver what stands in line for a group, parcel by parcel, until there is nothing left."""
         _inside_listener.set(True)
+        try:
+            while line:
+                parcel = line[0]
+                while parcel.stops:
+                    event, target = parcel.stops[0]
+                    pending = parcel.pending if parcel.pending is not None else self._deliver(event, target)
+                    if pending is not None:
+                        parcel.wait_for(pending)
+                        await self._wait_for(pending, event, target)
+                    parcel.leave_stop()
+                parcel.arrived()
+                line.popleft()
+        finally:
+            self._abandon(line)
+            self._lines.pop(key, None)
+
+    def _abandon(self, line: deque[_Parcel]) -> None:
+        """Count what is left in a line as dropped, and let nobody wait for it."""
         while line:
-            parcel = line[0]
-            while parcel.stops:
-                event, target = parcel.stops[0]
-                pending = parcel.pending if parcel.pending is not None else self._deliver(event, target)
-                parcel.pending = None
-                if pending is not None:
-                    await self._wait_for(pending, event, target)
-                parcel.stops.popleft()
+            parcel = line.popleft()
+            self._dropped += len(parcel)
             parcel.arrived()
-            line.popleft()
-        self._lines.pop(key, None)
 
     async def _wait_for(self, pending: Awaitable[Any], event: TrackerEvent, target: Any) -> None:
         try:
@@ -313,13 +330,9 @@ class Dispatcher:
                 self._background.pop(listener, None)
                 return
             try:
-                answer = listener.call(event)
-                if isawaitable(answer):
-                    await self._wait_for(answer, event, listener)
-                else:
-                    self.delivered += 1
-            except Exception as error:
-                self._fail(event, listener, error)
+                pending = self._call(event, listener)
+                if pending is not None:
+                    await self._wait_for(pending, event, listener)
             finally:
                 queue.task_done()
 
@@ -353,9 +366,9 @@ class Dispatcher:
                 await queue.join()
 
     def give_up(self) -> None:
-        """Count what was not delivered before the end as dropped."""
+        """Count what was not delivered before the end as dropped, and let nobody wait for it."""
         for line in self._lines.values():
-            self._dropped += sum(len(parcel) for parcel in line)
+            self._abandon(line)
         self._lines.clear()
 
     def close(self) -> None:
@@ -371,15 +384,29 @@ class Dispatcher:
 class _Parcel:
     """A commit's deliveries: which event goes to whom, and who waits for their end."""
 
-    __slots__ = ("_future", "pending", "stops")
+    __slots__ = ("_future", "_placed", "pending", "stops")
 
     def __init__(self, stops: Iterable[tuple[TrackerEvent, Any]]) -> None:
         self.stops = deque(stops)
         self.pending: Awaitable[Any] | None = None
+        """What the first stop waits for."""
+        self._placed = False
         self._future: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
-        return len(self.stops)
+        """Return how many deliveries have not ended; an event that waits for room has its place in the queue."""
+        return len(self.stops) - self._placed
+
+    def wait_for(self, pending: Awaitable[Any]) -> None:
+        """Note that the first stop takes its time."""
+        self.pending = pending
+        self._placed = isinstance(self.stops[0][1], Subscription)
+
+    def leave_stop(self) -> None:
+        """Note that the first stop has ended."""
+        self.pending = None
+        self._placed = False
+        self.stops.popleft()
 
     def future(self) -> asyncio.Future[None]:
         if self._future is None:

@@ -38,6 +38,8 @@ class RecordDraft:
         self.drops: dict[str, None] = {}
         self.events: list[TrackerEvent] = []
         self.seen: dict[bytes, None] = {}
+        self.changes = 0
+        """How often something was changed, to tell whether a command that raises had begun to."""
         self.reshapes = False
         """Whether other trackers are there than before, or other definitions of them."""
         self._moves_deadline = False
@@ -74,6 +76,7 @@ class RecordDraft:
 
     def put(self, row: TrackerSnapshot) -> None:
         """Write a row."""
+        self.changes += 1
         name = row.name
         # once the plan is to be made anew, it is made when it is asked for, not for every row that is put
         if (self._plan is not None or not self.reshapes) and self.plan().blueprint(name) is not row.blueprint:
@@ -86,6 +89,7 @@ class RecordDraft:
 
     def drop(self, name: str) -> None:
         """Drop a row. A declared tracker leaves a mark instead, or it would begin anew."""
+        self.changes += 1
         row = self.get(name)
         declared = self.book.declared_for(self.record.key)
         if name in declared and row is not None:
@@ -118,6 +122,7 @@ class RecordDraft:
         self, code: str, row: TrackerSnapshot, now: float | None = None, limiter: int | None = None, times: int = 1
     ) -> TrackerEvent:
         """Append an event."""
+        self.changes += 1
         event = build_event(self.record.key, code, row, self.now if now is None else now, limiter, times)
         self.events.append(event)
         return event
@@ -140,6 +145,7 @@ class RecordDraft:
 
     def absorb(self, result: TrackResult, now: float) -> None:
         """Take over what a step worked out."""
+        self.changes += 1
         for row in result.dirtied:  # their trackers are in the plan, and no step changes when one expires
             self.puts[row.blueprint.name] = row
             if row.life.serial > self.serial:

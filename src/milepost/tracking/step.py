@@ -384,6 +384,8 @@ class _Move:
         if int(self.blueprint.policy) & _RESET_PROGRESS:
             times = 1  # what exceeds the target is thrown away with the progress, as between stages
         cycle = self.life.cycle + times
+        if cycle >= 2**63:
+            raise Refused("the number of cycles lies beyond 64 bits")
         self.life = self.life._replace(cycle=cycle - 1, completed_at=self.now)
         finished = self._snapshot(len(self.blueprint.targets))
         self.drafts.append(Draft(EVENT_TRACKER_ALL_COMPLETED, finished, times=times))
