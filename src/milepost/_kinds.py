@@ -63,7 +63,9 @@ class Definable(Encodable):
     hooks: ClassVar[tuple[str, ...]] = ("check", "measure", "on_added", "post_track", "pre_track", "reset")
     """The methods of users' own that the tracking step calls."""
 
-    def __init_subclass__(cls, *, kind: str | None = None, family: str | None = None, **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls, *, kind: str | None = None, family: str | None = None, abstract: bool = False, **kwargs: Any
+    ) -> None:
         super().__init_subclass__(**kwargs)
         cls._own_fields = _take_field_infos(cls)
         if family is not None:
@@ -71,6 +73,8 @@ class Definable(Encodable):
             cls.kind = family
             return
         cls.kind = kind or cls.__name__
+        if abstract:  # a base of several, of which there are no objects
+            return
         taken = _registry.get((cls.family, cls.kind))
         if taken is not None and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
             raise InvalidDefinition(
@@ -149,6 +153,12 @@ class Definable(Encodable):
             return getattr(self, name, value)
         except AmbiguousState:
             return value
+
+    @classmethod
+    def _field_names(cls) -> Sequence[str]:
+        """Return the names of the annotated fields that are validated when an object is made."""
+        spec = spec_of(cls)
+        return () if spec.plain else spec.fields
 
     def own_values(self) -> dict[str, Any]:
         """Return the attributes that make up the definition, fields first."""
@@ -368,7 +378,7 @@ def _explain(spec: Spec, error: ValidationError) -> str:
     """Say what is wrong as "KeyExists.key must be a string, got 3"."""
     found = error.errors(include_url=False)
     first = next((item for item in found if item["type"] == "extra_forbidden"), found[0])
-    name, kind, given, context = str(first["loc"][0]), first["type"], first["input"], first.get("ctx", {})
+    name, kind, given, context = ".".join(map(str, first["loc"])), first["type"], first["input"], first.get("ctx", {})
     label = spec.cls.__name__
     if kind == "extra_forbidden":
         return f"{label} has no field {name!r}; its fields are {', '.join(spec.fields) or '(none)'}"

@@ -38,6 +38,7 @@ from milepost.records import (
     Conflict,
     Duplicate,
     ImmediateAuthority,
+    LoadedRecord,
     NeedDefinitions,
     Outcome,
     Record,
@@ -331,10 +332,18 @@ class Committer(OnTheSpot):
         if isinstance(outcome, TooLarge):
             raise RecordTooLarge(f"group {key!r}: {outcome.reason}; nothing was changed")
         if isinstance(outcome, Conflict):
-            await self._adopter.adopt(draft.record, outcome.now)
+            await self._adopt(draft.record, outcome.now)
         elif isinstance(outcome, Duplicate):
             self._table.drop(key)
         self._lost_race(key, line)
+
+    async def _adopt(self, record: Record, now: LoadedRecord) -> None:
+        """Bring a replica to what the authority says; trackers that others removed or replaced are gone."""
+        known = record.rows if now.whole else {name: record.rows[name] for name in now.rows if name in record.rows}
+        await self._adopter.adopt(record, now)
+        gone = [row for name, row in known.items() if not row.is_the_tracker_of(record.rows.get(name))]
+        if gone:
+            self.on_gone(record.key, gone)
 
     def _lost_race(self, key: str, line: list[Waiting]) -> None:
         """Put commands back in line, after a moment where they lost often; give up where it took too long."""

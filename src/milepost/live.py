@@ -10,12 +10,13 @@ from milepost._keypaths import MISSING
 from milepost._kinds import Definable
 from milepost.errors import AmbiguousState
 from milepost.limiters.base import BaseLimiter
+from milepost.records import Record
 from milepost.trackers.base import STATE_NAMES, BaseTracker
 from milepost.trackers.snapshot import TrackerSnapshot
 
 __all__ = ["LiveObjects"]
 
-Find = Callable[[str, str], TrackerSnapshot | None]
+Find = Callable[[str], Record | None]
 
 
 class _Place:
@@ -30,10 +31,15 @@ class _Place:
         self._find = find
 
     def snapshot(self) -> TrackerSnapshot:
-        """Return the tracker's state; the last known one where its group is not in memory."""
-        found = self._find(self.key, self.name)
-        if found is not None and not self.last.life.removed:
+        """Return the tracker's state; the last known one where its group is not in memory, or it is there no more."""
+        record = None if self.last.life.removed else self._find(self.key)
+        if record is None or (record.broken and self.name in record.broken):
+            return self.last
+        found = record.rows.get(self.name)
+        if found is not None and self.last.is_the_tracker_of(found):
             self.last = found
+        else:  # another process removed it, and may have added another
+            self.last = self.last.with_life(removed=True)
         return self.last
 
 
@@ -87,7 +93,7 @@ class LiveObjects:
     """The objects that were handed to one manager.
 
     Args:
-        find: returns a tracker's state if its group is in memory.
+        find: returns a group's record if it is in memory.
     """
 
     def __init__(self, find: Find) -> None:

@@ -29,6 +29,7 @@ from milepost.errors import InvalidDefinition, ManagerClosed, MilepostError
 from milepost.live import LiveObjects
 from milepost.maintenance.expiry import Sweeper
 from milepost.maintenance.flushing import Flusher
+from milepost.records import Record
 from milepost.status import ManagerStatus
 from milepost.trackers.base import BaseTracker
 from milepost.trackers.blueprint import blueprint_of
@@ -247,13 +248,14 @@ class TrackingManager(Announcer):
         arguments.group(group_id)
         if not self._started or self._closed:
             await self.start()
+        if next(self._breath):
+            await asyncio.sleep(0)
 
     def _forget_plans(self) -> None:
         self._committer.forget_plans()
 
-    def _find(self, key: str, name: str) -> TrackerSnapshot | None:
-        record = self._table.records.get(key)
-        return None if record is None else record.rows.get(name)
+    def _find(self, key: str) -> Record | None:
+        return self._table.records.get(key)
 
     # --- what is tracked ----------------------------------------------------------------
 
@@ -359,6 +361,8 @@ class TrackingManager(Announcer):
         """
         await self._ready(group_id)
         found: list[TrackerSnapshot] = await self._committer.run(group_id, ReadTrackers(arguments.names(name)))
+        if not found:
+            self._note_unknown(group_id)
         return found
 
     async def get_tracker(self, group_id: str, name: str) -> TrackerSnapshot | None:
@@ -428,6 +432,8 @@ class TrackingManager(Announcer):
         policy = arguments.policy(reset_policy)
         now = arguments.moment(context.get("now"), context.get("now_ts"))
         found: bool = await self._committer.run(group_id, ResetTracker(name, policy, context, now))
+        if not found:
+            self._note_unknown(group_id)
         return found
 
     async def remove_tracker(self, group_id: str, name: str | Sequence[str] | None = None) -> bool:
@@ -445,6 +451,8 @@ class TrackingManager(Announcer):
         """
         await self._ready(group_id)
         removed: bool = await self._committer.run(group_id, RemoveTrackers(arguments.names(name)))
+        if not removed:
+            self._note_unknown(group_id)
         return removed
 
     async def flush(self, confirm: bool = False) -> bool:
@@ -516,7 +524,8 @@ class TrackingManager(Announcer):
         await self._ready(group_id)
         command = self._track_command(data, event_id, now, now_ts, context)
         applied: TrackResult = await self._committer.run(group_id, command)
-        self._note_unknown(group_id, applied)
+        if not applied.dirtied:
+            self._note_unknown(group_id)
         return applied
 
     def _track_command(self, data: Any, event_id: Any, now: Any, now_ts: Any, context: Mapping[str, Any]) -> TrackDatum:
@@ -528,8 +537,8 @@ class TrackingManager(Announcer):
             self._dispatcher.wants_progressed,
         )
 
-    def _note_unknown(self, group_id: str, result: TrackResult) -> None:
-        if result.ok and not result.dirtied and _log.isEnabledFor(logging.DEBUG):
+    def _note_unknown(self, group_id: str) -> None:
+        if _log.isEnabledFor(logging.DEBUG):
             record = self._table.records.get(group_id)
             if (record is None or not record.rows) and not self._book.declared_for(group_id):
                 _log.debug("group %r has no trackers", group_id)
@@ -547,40 +556,40 @@ class TrackingManager(Announcer):
             ManagerClosed: after ``aclose``.
         """
         await self._ready("*")
-        pending: list[TrackResult | Waiting] = []
+        pending: list[TrackResult | tuple[str, Waiting]] = []
         for item in items:
             pending.append(await self._begin(item))
-        results: list[TrackResult] = []
-        for begun in pending:
-            if isinstance(begun, TrackResult):
-                results.append(begun)
-                continue
-            delivery = await begun.future
-            if begun.error is not None:
-                results.append(TrackResult.refused(error=begun.error))
-                continue
-            await delivered(delivery)
-            results.append(begun.value)
-        return results
+        return [begun if isinstance(begun, TrackResult) else await self._end(*begun) for begun in pending]
 
-    async def _begin(self, item: Any) -> TrackResult | Waiting:
+    async def _end(self, group_id: str, begun: Waiting) -> TrackResult:
+        """Wait for the end of one item of many."""
+        delivery = await begun.future
+        if begun.error is not None:
+            return TrackResult.refused(error=begun.error)
+        await delivered(delivery)
+        result: TrackResult = begun.value
+        if not result.dirtied:
+            self._note_unknown(group_id)
+        return result
+
+    async def _begin(self, item: Any) -> TrackResult | tuple[str, Waiting]:
         """Begin one item of many: its result where it is done at once, else what to wait for."""
         try:
             whole = item if isinstance(item, TrackItem) else TrackItem(*arguments.pair(item))
             await self._ready(whole.group_id)
             command = self._track_command(whole.data, whole.event_id, whole.now, None, whole.context)
-            if next(self._breath):
-                await asyncio.sleep(0)
             done = self._committer.run_now(whole.group_id, command)
         except ManagerClosed:
             raise
         except (TypeError, ValueError, MilepostError) as error:
             return TrackResult.refused(error=error)
         if done is None:
-            return self._committer.submit(whole.group_id, command)
+            return whole.group_id, self._committer.submit(whole.group_id, command)
         result: TrackResult = done[0]
         delivery = done[1]
         await delivered(delivery)
+        if not result.dirtied:
+            self._note_unknown(whole.group_id)
         return result
 
     async def explain(
@@ -609,6 +618,8 @@ class TrackingManager(Announcer):
         await self._ready(group_id)
         command = ExplainDatum(arguments.datum(data), arguments.moment(now, now_ts), context)
         explanation: Explanation = await self._committer.run(group_id, command)
+        if not explanation.trackers:
+            self._note_unknown(group_id)
         return explanation
 
     # --- what goes on inside ------------------------------------------------------------

@@ -70,7 +70,10 @@ class OnTheSpot:
         This is the short way through :meth:`run_now` for what happens most.
         """
         find = self._find  # a local of its own: an attribute that is called is looked up the slow way
-        record = find(key)
+        try:
+            record = find(key)
+        except TypeError:  # a key that cannot be looked up is no string: let it be looked at
+            return None
         if record is None:
             return self._begin_now(key, data)
         plan = record.quick

@@ -117,6 +117,7 @@ def test_explain_json_is_the_explanation(milepost: Run) -> None:
         (["show", "user:2"], "there is no group 'user:2' in milepost.db"),
         (["explain", "user:2", "{}"], "group 'user:2' has no trackers in milepost.db"),
         (["explain", "user:1", "{"], "the datum is not JSON"),
+        (["explain", "user:1", '{"a": "\udcff"}'], "the datum is not JSON"),
         (["explain", "user:1", "[1]"], "the datum must be a JSON object, got [1]"),
         (["explain", "user:1", '{"amount": NaN}'], "the datum is not JSON"),
         (["show", ""], "must not be empty"),

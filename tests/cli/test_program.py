@@ -158,6 +158,13 @@ def test_a_full_disk_is_one_line(milepost: Run, program: Run, goals: Path) -> No
     assert (ran.status, only_line(ran.err)) == (2, "milepost: No space left on device")
 
 
+def test_help_that_cannot_be_written_is_one_line(program: Run) -> None:
+    """``--help`` into a full disk says so, with status 2."""
+    with Path("/dev/full").open("w") as full:
+        ran = program("--help", stdout=full)
+    assert (ran.status, only_line(ran.err)) == (2, "milepost: No space left on device")
+
+
 def test_a_narrow_encoding_is_no_traceback(milepost: Run, program: Run, goals: Path) -> None:
     """Where stdout takes ASCII only, tables are drawn with it and names are escaped."""
     milepost("track", "-q", "--declare", goals, input=lines(purchase("user:ä", 1)))

@@ -14,6 +14,7 @@ Call = Callable[[TrackingManager], Awaitable[Any]]
 
 WRONG: dict[str, tuple[Call, type[Exception], str]] = {
     "group of another type": (lambda m: m.track(3, {}), TypeError, "group_id must be a string, got 3"),
+    "group unhashable": (lambda m: m.track([], {}), TypeError, r"group_id must be a string, got \[\]"),
     "group None": (lambda m: m.get_trackers(None), TypeError, "group_id must be a string, got None"),
     "group empty": (lambda m: m.track("", {}), ValueError, "group_id must not be empty"),
     "group no Unicode": (lambda m: m.track("\ud800", {}), ValueError, "group_id must be valid Unicode"),

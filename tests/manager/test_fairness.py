@@ -53,3 +53,18 @@ async def test_calls_that_change_nothing_are_fair_too(in_memory: TrackingManager
     for i in range(2000):
         await in_memory.track(f"{i % 3}", {})
     assert fired.is_set()
+
+
+async def test_other_calls_are_fair_too(in_memory: TrackingManager) -> None:
+    """A loop that only reads, explains or resets lets a timer fire as well."""
+    await in_memory.add_tracker("g", CountTracker("n", 9))
+    for call in (
+        lambda: in_memory.get_trackers("g"),
+        lambda: in_memory.explain("g", {}),
+        lambda: in_memory.reset_tracker("g", "n"),
+    ):
+        fired = asyncio.Event()
+        asyncio.get_running_loop().call_later(0, fired.set)
+        for _ in range(2000):
+            await call()
+        assert fired.is_set()

@@ -237,3 +237,14 @@ async def test_a_reset_to_nothing_announces_that_it_limits(manager: TrackingMana
     assert (await state(manager)).limited
     assert [t.name for t in (await manager.track("g", {})).limited] == ["n"]
     assert len(recorder.of(TrackerLimited)) == 1
+
+
+async def test_a_window_that_was_over_before_it_began_cannot_be_started_again(manager: TrackingManager) -> None:
+    """``end_ts`` before the tracker was added leaves no length to repeat: it stays limited, unless one is given."""
+    await manager.add_tracker("g", CountTracker("n", 9, limiters=[TimeLimiter(end_ts=1000)]))
+    assert not (await manager.track("g", {})).dirtied[0].progress
+    await manager.reset_tracker("g", "n", ResetPolicy.LIMITER)
+    assert (await state(manager)).limited
+    await manager.reset_tracker("g", "n", ResetPolicy.LIMITER, reset_seconds=60)
+    assert not (await state(manager)).limited
+    assert (await manager.track("g", {})).dirtied[0].progress == 1

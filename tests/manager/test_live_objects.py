@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from milepost import (
     InvalidDefinition,
     KeyExists,
     ResetPolicy,
+    SQLiteDataStore,
     TimeLimiter,
     TrackerAdded,
     TrackingManager,
@@ -170,3 +172,21 @@ def test_add_targets_before_adding() -> None:
     with pytest.raises(InvalidDefinition, match=r"CountTracker\.target must be a number"):
         tracker.add_targets("x")
     assert tracker.targets == (5, 7, 9, 11)
+
+
+async def test_what_another_process_removed_is_removed_here_too(tmp_path: Path, clock: ManualClock) -> None:
+    """Once this process has seen it the object says so, and does not become a tracker added under its name since."""
+    path = tmp_path / "t.db"
+    async with (
+        TrackingManager(data_store=SQLiteDataStore(path), clock=clock) as here,
+        TrackingManager(data_store=SQLiteDataStore(path), clock=clock) as there,
+    ):
+        tracker = CountTracker("n", 9)
+        await here.add_tracker("g", tracker)
+        await here.track("g", {})
+        await there.remove_tracker("g", "n")
+        assert await here.get_trackers("g") == []
+        assert (tracker.removed, tracker.progress) == (True, 1)
+        await there.add_tracker("g", CountTracker("n", 9))
+        assert [t.progress for t in await here.get_trackers("g")] == [0]
+        assert (tracker.removed, tracker.progress) == (True, 1)

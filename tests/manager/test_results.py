@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -100,5 +102,26 @@ async def test_a_group_that_nothing_matches_is_worth_one_debug_line(
     with caplog.at_level(logging.DEBUG, "milepost"):
         result = await manager.track("nobody", {"a": 1})
     assert (result.ok, result.dirtied, result.events, result.rejected) == (True, [], (), ())
+    lines = [record for record in caplog.records if record.name.startswith("milepost")]
+    assert [(line.levelname, "nobody" in line.getMessage()) for line in lines] == [("DEBUG", True)]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m: m.track_many([("nobody", {})]),
+        lambda m: m.get_trackers("nobody"),
+        lambda m: m.explain("nobody", {}),
+        lambda m: m.reset_tracker("nobody", "n"),
+        lambda m: m.remove_tracker("nobody"),
+    ],
+    ids=["track_many", "get_trackers", "explain", "reset_tracker", "remove_tracker"],
+)
+async def test_the_same_goes_for_every_call(
+    call: Callable[[TrackingManager], Awaitable[Any]], manager: TrackingManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is asked of a group that has no trackers is answered, and logged in one DEBUG line."""
+    with caplog.at_level(logging.DEBUG, "milepost"):
+        await call(manager)
     lines = [record for record in caplog.records if record.name.startswith("milepost")]
     assert [(line.levelname, "nobody" in line.getMessage()) for line in lines] == [("DEBUG", True)]

@@ -50,6 +50,23 @@ async def test_limiters_of_the_same_kind_keep_their_state(manager: TrackingManag
     assert updated.limiters[1].start is not None
 
 
+async def test_a_limiter_keeps_its_state_wherever_it_stands(manager: TrackingManager) -> None:
+    """Limiters put before or in another order leave the state of those that stay; the same definition goes first."""
+    used_up, other = CountLimiter(2), CountLimiter(5)
+    await manager.add_tracker("g", CountTracker("n", 9, limiters=[used_up, other]))
+    for _ in range(2):
+        await manager.track("g", {})
+    for limiters, remaining in (
+        ([TimeLimiter(seconds=60), CountLimiter(2), CountLimiter(5)], [None, 0, 3]),
+        ([CountLimiter(5), CountLimiter(2)], [3, 0]),
+        ([CountLimiter(7), CountLimiter(2)], [3, 0]),
+    ):
+        changed = await manager.update_tracker("g", CountTracker("n", 9, limiters=limiters))
+        assert [getattr(limiter, "remaining", None) for limiter in changed.limiters] == remaining
+        assert [limiter.limited for limiter in changed.limiters][remaining.index(0)]
+        assert [t.name for t in (await manager.track("g", {})).limited] == ["n"]
+
+
 async def test_add_targets_extends_a_tracker(manager: TrackingManager) -> None:
     """``add_targets`` and ``update_tracker`` together set targets ahead of a tracker, a completed one too."""
     tracker = CountTracker("n", 2)

@@ -27,7 +27,9 @@ from milepost import (
     SQLiteDataStore,
     TimeLimiter,
     TrackingManager,
+    UnknownKindError,
 )
+from milepost._kinds import load_definition
 
 Make = Callable[[], object]
 NAN, INF = float("nan"), float("inf")
@@ -206,3 +208,34 @@ def test_one_kind_may_serve_a_condition_a_limiter_and_a_tracker() -> None:
         pass
 
     assert {SameCondition.kind, SameLimiter.kind, SameTracker.kind} == {"test.same"}
+
+
+def test_a_condition_does_not_change() -> None:
+    """A field of a condition cannot be set once it is made: the trackers that have it would not follow."""
+    condition = KeyValueEQ("a", 1)
+    with pytest.raises(AttributeError, match=r"KeyValueEQ.key cannot be set"):
+        condition.key = "b"
+    assert condition.check({"a": 1})
+
+
+class Tagged(BaseCondition, kind="test.bad.tagged"):
+    tags: list[str]
+
+    def check(self, data: Any, **context: Any) -> bool:
+        return True
+
+
+def test_what_is_wrong_inside_a_list_is_named() -> None:
+    """The error says which item it is, and what the item must be."""
+    with pytest.raises(InvalidDefinition, match=r"^Tagged\.tags\.1 must be a string, got 3$"):
+        Tagged(["a", 3])
+    with pytest.raises(InvalidDefinition, match=r"^Tagged\.tags must be a list, got 'a'$"):
+        Tagged("a")
+
+
+@pytest.mark.parametrize("kind", ["milepost.key", "_KeyCondition", "milepost.comparison", "NumericTracker"])
+def test_a_base_of_several_has_no_objects(kind: str) -> None:
+    """What only others are made of cannot be named as a kind."""
+    for family in ("condition", "tracker"):
+        with pytest.raises(UnknownKindError):
+            load_definition(family, {"kind": kind, "key": "a", "name": "n", "target": 1})

@@ -61,7 +61,7 @@ def import_modules(names: Sequence[str]) -> None:
     for name in names:
         try:
             importlib.import_module(name)
-        except Exception as error:  # the module is the user's, and so is whatever it raises
+        except (Exception, SystemExit) as error:  # the module is the user's, and so is whatever it raises
             raise BadInput(f"cannot import {name!r}: {type(error).__name__}: {error}") from None
 
 

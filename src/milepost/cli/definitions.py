@@ -40,6 +40,8 @@ def declared_in(path: Path) -> dict[str, list[BaseTracker]]:
         return {EVERY_GROUP: _trackers(path, content)}
     if not content:
         raise BadInput(f'{path} declares nothing; it must hold patterns, such as {{"user:*": [...]}}')
+    if "" in content:
+        raise BadInput(f"{path} declares trackers for an empty pattern, which no group matches; every group is '*'")
     return {pattern: _trackers(path, definitions) for pattern, definitions in content.items()}
 
 

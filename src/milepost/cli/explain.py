@@ -68,7 +68,7 @@ async def _explained(group: str, data: dict[str, Any], manager: TrackingManager)
 def _parsed(text: str) -> dict[str, Any]:
     try:
         data = loads(text)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # TypeError: bytes that are no text
         raise BadInput(f"the datum is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise BadInput(f"the datum must be a JSON object, got {text[:40]}")

@@ -69,6 +69,13 @@ class OneLineErrors(TyperGroup):
             status = _BAD_INPUT
         except typer.Abort:
             status = _INTERRUPTED
+        except BrokenPipeError:
+            hush_stdout()
+            status = _CLOSED_PIPE
+        except OSError as error:  # the help that could not be written
+            hush_stdout()
+            _say(_system_error(error))
+            status = _BAD_INPUT
         try:
             sys.stdout.flush()
         except BrokenPipeError:

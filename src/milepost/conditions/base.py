@@ -53,6 +53,15 @@ class BaseCondition(Definable, family="condition"):
         """
         raise NotImplementedError(f"{type(self).__name__} must define check(self, data, **kwargs)")
 
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name in vars(self) and name in self._field_names():
+                raise AttributeError(
+                    f"{type(self).__name__}.{name} cannot be set: a condition does not change; make another one"
+                )
+            super().__setattr__(name, value)
+
     def compiled(self) -> Test:
         """Return the condition as one function of the datum and the context."""
         check, declared = self.check, type(self).check

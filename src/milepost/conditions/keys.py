@@ -39,7 +39,7 @@ __all__ = [
 _SAFE_TO_LOOK_UP: Final = (str, int, float, bool, type(None))
 
 
-class _KeyCondition(BaseCondition, kind="milepost.key"):
+class _KeyCondition(BaseCondition, abstract=True):
     """What all conditions on one key share: the path, and a question about the value there."""
 
     key: Text
@@ -90,7 +90,7 @@ class KeyNotExists(_KeyCondition):
         return ()
 
 
-class _Comparison(_KeyCondition, kind="milepost.comparison"):
+class _Comparison(_KeyCondition, abstract=True):
     value: Value
 
     operator: ClassVar[Callable[[Any, Any], Any]]

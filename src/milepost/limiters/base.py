@@ -112,6 +112,18 @@ class LimiterRunner:
         self._has_pre = self.cls.pre_track is not BaseLimiter.pre_track
         self._has_post = self.cls.post_track is not BaseLimiter.post_track
 
+    def is_of_the_kind_of(self, other: LimiterRunner) -> bool:
+        """Whether another limiter's state can be this one's."""
+        return self.cls is other.cls
+
+    def is_same_as(self, other: LimiterRunner) -> bool:
+        """Whether another limiter has the same definition."""
+        return self.cls is other.cls and self._definition() == other._definition()
+
+    def _definition(self) -> dict[str, Any]:
+        definition: dict[str, Any] = self._prototype.working_copy(NO_STATE).to_definition()
+        return definition
+
     def start(self, now: float) -> LimiterState:
         """Return the state of a limiter whose tracker is added now."""
         if self.cls.on_added is BaseLimiter.on_added:

@@ -135,6 +135,9 @@ class TimeLimiter(BaseLimiter):
             reset_seconds: how long the new window is, in seconds or as a timedelta; by default as long as the first.
             **kwargs: unused.
 
+        Returns:
+            False where the first window had ended before the tracker was added, so that its length says nothing.
+
         Raises:
             ValueError: when ``reset_seconds`` is no number greater than 0.
         """
@@ -149,5 +152,7 @@ class TimeLimiter(BaseLimiter):
         if length is None:
             first, last = self.start, self.end
             length = (last - first) if first is not None and last is not None else 0.0
+            if length <= 0:  # it had ended before the tracker was added: there is no window to start again
+                return False
         self.start, self.end = now_ts, now_ts + length
         return True

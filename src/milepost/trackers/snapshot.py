@@ -270,6 +270,10 @@ class TrackerSnapshot:
             self.state,
         )
 
+    def is_the_tracker_of(self, other: TrackerSnapshot | None) -> bool:
+        """Whether another snapshot is of the same tracker, and not of one added under its name since."""
+        return other is not None and self.life[:2] == other.life[:2]
+
     def describe(self) -> dict[str, Any]:
         """Return the state as JSON values, as events carry it."""
         return self.blueprint.describe(self)

@@ -20,7 +20,7 @@ from milepost.events.codes import (
     EVENT_TRACKER_REMOVED,
     EVENT_TRACKER_RESET,
 )
-from milepost.limiters.base import LimiterState
+from milepost.limiters.base import LimiterRunner, LimiterState
 from milepost.trackers.blueprint import Blueprint
 from milepost.trackers.policies import ResetPolicy
 from milepost.trackers.snapshot import TrackerSnapshot
@@ -151,17 +151,25 @@ class UpdateTracker(Command):
         return changed
 
     def _carried(self, row: TrackerSnapshot, fresh: tuple[LimiterState, ...]) -> tuple[tuple[LimiterState, ...], int]:
-        """Keep the state of limiters that are of the same kind in the same place."""
-        limits: list[LimiterState] = []
-        mask = 0
-        for i, runner in enumerate(self.blueprint.limiters):
-            before = row.blueprint.limiters[i] if i < len(row.blueprint.limiters) else None
-            if before is not None and before.cls is runner.cls:
-                limits.append(row.limits[i])
-                mask |= row.mask & (1 << i)
-            else:
-                limits.append(fresh[i])
+        """Keep the state of limiters that stay: of the same definition, else of the same kind, wherever they stand."""
+        limits, mask = list(fresh), 0
+        for now, before in _matched(self.blueprint.limiters, row.blueprint.limiters).items():
+            limits[now] = row.limits[before]
+            mask |= (row.mask >> before & 1) << now
         return tuple(limits), mask
+
+
+def _matched(limiters: Sequence[LimiterRunner], before: Sequence[LimiterRunner]) -> dict[int, int]:
+    """Return which of a tracker's limiters were which of those that it had before."""
+    found: dict[int, int] = {}
+    for same in (LimiterRunner.is_same_as, LimiterRunner.is_of_the_kind_of):
+        for i, limiter in enumerate(limiters):
+            if i in found:
+                continue
+            left = [j for j, other in enumerate(before) if j not in found.values() and same(limiter, other)]
+            if left:
+                found[i] = i if i in left else left[0]
+    return found
 
 
 def _stage_in(blueprint: Blueprint, row: TrackerSnapshot) -> int:
