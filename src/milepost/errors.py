@@ -16,7 +16,7 @@
     │   │   └── CommitUncertain                        the reply was lost; the change may or may not be there
     │   └── StoreUnavailable
     ├── StoreLeased                                    another process holds the store for itself
-    ├── RecordTooLarge             (also ValueError)   a size limit, checked when trackers are added
+    ├── RecordTooLarge             (also ValueError)   larger than cache or store can keep; nothing was changed
     ├── OutboxFull                                     a durable consumer is too far behind, commits are refused
     ├── QueueOverflow                                  a subscription with ``Overflow.ERROR`` ran full
     ├── ManagerClosed                                  a call after ``aclose()``
@@ -123,7 +123,7 @@ class StoreLeased(MilepostError):
 
 
 class RecordTooLarge(MilepostError, ValueError):
-    """A group would outgrow what its cache or store can hold."""
+    """A group would outgrow what its cache or store can hold. Nothing was changed."""
 
 
 class OutboxFull(MilepostError):

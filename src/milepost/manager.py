@@ -318,6 +318,7 @@ class TrackingManager(Announcer):
             ConflictingNameError: when the name is taken; nothing was overwritten.
             InvalidDefinition: when the tracker is not complete, or meant for another group.
             ValueError: when it would expire at once.
+            RecordTooLarge: when the cache or the store cannot keep it; nothing was changed.
             BackendUnavailable: when the cache or the store does not answer.
         """
         (added,) = await self.add_trackers(
@@ -397,6 +398,7 @@ class TrackingManager(Announcer):
         Raises:
             TrackerNotFound: when the group has none of that name.
             InvalidDefinition: when the tracker is not complete, or meant for another group.
+            RecordTooLarge: when the cache or the store cannot keep it; nothing was changed.
             BackendUnavailable: when the cache or the store does not answer.
         """
         await self._ready(group_id)
@@ -510,6 +512,7 @@ class TrackingManager(Announcer):
             TypeError: when ``data`` is no mapping; nothing was changed.
             CommitConflict: when other writers won every race for too long; nothing was changed.
             UndecodableError: when one of the group's trackers cannot be read; nothing was changed.
+            RecordTooLarge: when the state of a custom tracker or limiter has outgrown the store; nothing was changed.
             BackendUnavailable: when the cache or the store does not answer; nothing was changed.
             CommitUncertain: when it cannot be learned whether it was applied; call again with the ``event_id``.
         """

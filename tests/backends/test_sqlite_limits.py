@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from milepost import (
+    BaseLimiter,
     CountTracker,
     InvalidDefinition,
     KeyValueInList,
@@ -169,6 +170,38 @@ async def test_a_tracker_that_is_too_large(tmp_path: Path, clock: ManualClock) -
         assert [tracker.name for tracker in await manager.get_trackers("g")] == ["n"]
         assert await manager.get_trackers("another") == []
         assert recorder.codes == ["tracker.added"]
+
+
+class Hoarder(BaseLimiter):
+    """A limiter that remembers far too much."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.everything = ""
+
+    def post_track(self, data: Any, post_tracker: Any, *args: Any, **kwargs: Any) -> bool:
+        self.everything += "x" * 700
+        return True
+
+
+async def test_a_state_that_outgrows_the_store(tmp_path: Path, clock: ManualClock) -> None:
+    """``track`` raises ``RecordTooLarge`` and changes nothing, in that group alone; what replaces it works."""
+    store = SQLiteDataStore(tmp_path / "t.db", synchronous="OFF")
+    async with TrackingManager(data_store=store, clock=clock) as manager:
+        await manager.add_tracker("g", CountTracker("n", 10, limiters=[Hoarder()]))
+        await manager.add_tracker("other", CountTracker("n", 10))
+        await lower(store, sqlite3.SQLITE_LIMIT_LENGTH, 2000)
+        for _ in range(2):
+            await manager.track("g", {})
+        for _ in range(2):
+            refused, tracked = await manager.track_many([("g", {}), ("other", {})])
+            assert isinstance(refused.error, RecordTooLarge)
+            assert "group 'g'" in str(refused.error)
+            assert tracked.ok
+        assert [(await manager.get_trackers(group))[0].progress for group in ("g", "other")] == [2, 2]
+        await manager.remove_tracker("g")
+        await manager.add_tracker("g", CountTracker("n", 10))
+        assert (await manager.track("g", {})).dirtied[0].progress == 1
 
 
 async def test_a_group_in_memory_that_is_too_large_for_the_store(
