@@ -62,13 +62,15 @@ _BACKOFF_AFTER: Final = 3
 class Waiting:
     """A command, and who waits for what comes of it."""
 
-    __slots__ = ("attempts", "caused", "command", "deadline", "error", "future", "value")
+    __slots__ = ("alone", "attempts", "caused", "command", "deadline", "error", "future", "value")
 
     def __init__(self, command: Command, future: asyncio.Future[Delivery], deadline: float) -> None:
         self.command = command
         self.future = future
         self.deadline = deadline
         self.attempts = 0
+        self.alone = False
+        """Whether it shares its commit with no other command of the group."""
         self.caused = False
         """Whether events came of it, for whose delivery the caller waits."""
         self.value: Any = None
@@ -211,7 +213,7 @@ class Committer(OnTheSpot):
             if key in self._in_flight:
                 continue
             line = self._pending[key]
-            room = _ROUND_SIZE - taken
+            room = 1 if line[0].alone else _ROUND_SIZE - taken
             if len(line) > room:
                 batch[key], self._pending[key] = line[:room], line[room:]
             else:
@@ -246,6 +248,11 @@ class Committer(OnTheSpot):
                     await self._refused(key, draft, outcome, batch[key])
             except Exception as error:
                 self._table.drop(key)
+                if isinstance(error, RecordTooLarge) and len(batch[key]) > 1:
+                    for waiting in batch[key]:
+                        waiting.alone = True  # one of them is too much; the others must not suffer for it
+                    self._enqueue(key, batch[key], first=True)
+                    continue
                 _fail_all([batch[key]], error)
                 if not isinstance(error, MilepostError):
                     _log.exception("a commit of group %r failed", key)

@@ -169,6 +169,10 @@ async def test_a_tracker_that_is_too_large(tmp_path: Path, clock: ManualClock) -
         assert tracked.dirtied[0].progress == 1
         assert [tracker.name for tracker in await manager.get_trackers("g")] == ["n"]
         assert await manager.get_trackers("another") == []
+        calls = [manager.track("g", {}), manager.add_tracker("g", huge), manager.track("g", {})]
+        first, refused, last = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(refused, RecordTooLarge)
+        assert [isinstance(done, TrackResult) and done.dirtied[0].progress for done in (first, last)] == [2, 3]
         assert recorder.codes == ["tracker.added"]
 
 
