@@ -319,6 +319,7 @@ class TrackingManager(Announcer):
             InvalidDefinition: when the tracker is not complete, or meant for another group.
             ValueError: when it would expire at once.
             RecordTooLarge: when the cache or the store cannot keep it; nothing was changed.
+            UndecodableError: when the tracker that is there cannot be read; it stays as it is.
             BackendUnavailable: when the cache or the store does not answer.
         """
         (added,) = await self.add_trackers(
@@ -399,6 +400,7 @@ class TrackingManager(Announcer):
             TrackerNotFound: when the group has none of that name.
             InvalidDefinition: when the tracker is not complete, or meant for another group.
             RecordTooLarge: when the cache or the store cannot keep it; nothing was changed.
+            UndecodableError: when the tracker that is there cannot be read; it stays as it is.
             BackendUnavailable: when the cache or the store does not answer.
         """
         await self._ready(group_id)
@@ -426,6 +428,7 @@ class TrackingManager(Announcer):
 
         Raises:
             ValueError: when the policy is none, or a limiter refuses its value; nothing was changed.
+            UndecodableError: when the tracker that is there cannot be read; it stays as it is.
             BackendUnavailable: when the cache or the store does not answer.
         """
         await self._ready(group_id)

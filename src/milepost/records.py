@@ -285,11 +285,19 @@ class Authority(ABC):
 
     @abstractmethod
     async def load(self, keys: Sequence[str]) -> dict[str, LoadedRecord]:
-        """Read records; those that do not exist are absent from the result."""
+        """Read records; those that do not exist are absent from the result.
+
+        Args:
+            keys: the records' keys, each once.
+        """
 
     @abstractmethod
     async def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
-        """Apply commits for different keys, each whole or not at all; outcomes in order."""
+        """Apply commits, each whole or not at all; outcomes in order.
+
+        Args:
+            commits: at most one for each key.
+        """
 
     @abstractmethod
     async def definitions(self, hashes: Iterable[str]) -> dict[str, str]:
@@ -309,11 +317,20 @@ class Authority(ABC):
 
     @abstractmethod
     def keys(self, pattern: str = "*") -> AsyncIterator[str]:
-        """Iterate over the keys of records that hold rows; ``*`` is anything, ``?`` one character."""
+        """Iterate over the keys of records that hold rows.
+
+        Args:
+            pattern: ``*`` is anything, ``?`` one character.
+        """
 
     @abstractmethod
     async def due(self, now: float, limit: int = 1000) -> list[str]:
-        """Return keys of records whose deadline is not after ``now``, the earliest first."""
+        """Return keys of records whose deadline has come, the earliest first.
+
+        Args:
+            now: epoch seconds.
+            limit: how many to return at most.
+        """
 
     @abstractmethod
     async def next_deadline(self) -> float | None:
@@ -321,7 +338,12 @@ class Authority(ABC):
 
     @abstractmethod
     async def outbox(self, after: int = 0, limit: int = 1000) -> list[tuple[int, str]]:
-        """Return kept events after a position: (position, JSON text), in commit order."""
+        """Return kept events, position and JSON text of each, in commit order.
+
+        Args:
+            after: the position after which to begin; 0 for the oldest that is kept.
+            limit: how many to return at most.
+        """
 
 
 class ImmediateAuthority(Authority):

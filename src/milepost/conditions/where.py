@@ -67,23 +67,44 @@ class where:
         return KeyNotExists(self._key)
 
     def is_in(self, values: Iterable[Any]) -> BaseCondition:
-        """The value is one of these."""
+        """The value is one of these.
+
+        Args:
+            values: storable values; copied.
+        """
         return KeyValueInList(self._key, tuple(values))
 
     def not_in(self, values: Iterable[Any]) -> BaseCondition:
-        """The value is there and none of these."""
+        """The value is there and none of these.
+
+        Args:
+            values: storable values; copied.
+        """
         return KeyValueNotInList(self._key, tuple(values))
 
     def contains(self, text: str, *, case_sensitive: bool = False) -> BaseCondition:
-        """The text at the key contains this text."""
+        """The text at the key contains this text.
+
+        Args:
+            text: what to look for.
+            case_sensitive: whether ``"A"`` and ``"a"`` differ.
+        """
         return KeyValueContained(self._key, text, case_sensitive)
 
     def has(self, item: Any) -> BaseCondition:
-        """The list at the key has this item."""
+        """The list at the key has this item.
+
+        Args:
+            item: a storable value; copied.
+        """
         return KeyValueListHasItem(self._key, item)
 
     def has_any(self, items: Iterable[Any]) -> BaseCondition:
-        """The list at the key has one of these items."""
+        """The list at the key has one of these items.
+
+        Args:
+            items: storable values; copied.
+        """
         return KeyValueListIntersectList(self._key, tuple(items))
 
     def __repr__(self) -> str:

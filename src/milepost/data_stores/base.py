@@ -53,6 +53,9 @@ class BaseDataStore(Authority):
     async def save(self, changes: Sequence[RecordChange]) -> None:
         """Follow a cache: write what changed, never an older revision over a newer one.
 
+        Args:
+            changes: at most one for each key.
+
         Raises:
             StoreUnavailable: when the store does not answer; nothing was written.
             RecordTooLarge: when a record has outgrown what the store can hold; nothing was written.
@@ -60,6 +63,9 @@ class BaseDataStore(Authority):
 
     async def lease(self, *, exclusive: bool) -> None:
         """Hold the store for this process: alone, or together with others that do not hold it alone.
+
+        Args:
+            exclusive: alone.
 
         Raises:
             StoreLeased: when another process's hold excludes this one.
