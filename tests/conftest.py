@@ -11,8 +11,9 @@ from blockbuster import blockbuster_ctx
 
 from milepost import MemoryDataStore, SQLiteDataStore, TrackingManager
 from milepost.testing import EventRecorder, ManualClock
-from tests.servers.fixtures import mongodb as mongodb
-from tests.servers.fixtures import own_mongodb as own_mongodb
+from tests.servers.fixtures import mongodb, own_mongodb
+
+__all__ = ["mongodb", "own_mongodb"]
 
 WAYS = ("memory", "sqlite through", "sqlite behind")
 

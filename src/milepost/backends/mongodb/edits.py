@@ -10,8 +10,7 @@ from typing import Final, NamedTuple
 
 from milepost.backends.mongodb.documents import Document, event_document, tracker_document
 from milepost.backends.mongodb.layouts import Layout
-from milepost.data_stores.base import RecordChange
-from milepost.records import Commit, OutboxEvent, Revision, Row
+from milepost.records import Commit, OutboxEvent, RecordChange, Revision, Row
 
 __all__ = ["Edit", "Recorder", "Update", "layout_after"]
 

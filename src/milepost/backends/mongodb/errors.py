@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from milepost.backends.mongodb.driver import (
@@ -86,7 +87,7 @@ def judge(error: BaseException) -> Judgement:
 
 
 def _judge_bulk(error: BulkWriteError) -> Judgement:
-    details: dict[str, Any] = error.details or {}
+    details: Mapping[str, Any] = error.details
     codes = {item.get("code") for item in details.get("writeErrors", ())}
     passing = codes <= _PASSING | {DUPLICATE_KEY}
     return Judgement(passing, open=True)  # some of it is done
@@ -100,7 +101,9 @@ def cause_of(error: BaseException) -> str:
     """Return an error's own words, without the driver's pages about the topology."""
     words = str(error).split(", Timeout: ", 1)[0].strip()
     if isinstance(error, BulkWriteError):
-        details: dict[str, Any] = error.details or {}
-        first = next(iter((*details.get("writeErrors", ()), *details.get("writeConcernErrors", ()))), {})
+        details: Mapping[str, Any] = error.details
+        first: Mapping[str, Any] = next(
+            iter((*details.get("writeErrors", ()), *details.get("writeConcernErrors", ()))), {}
+        )
         words = str(first.get("errmsg", words))
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -13,8 +13,8 @@ from milepost.backends.mongodb.edits import Edit
 from milepost.backends.mongodb.epochs import Epochs
 from milepost.backends.mongodb.layouts import Layouts
 from milepost.backends.mongodb.writer import Answer, Made, NoRoom, Sending, Writer
-from milepost.data_stores.base import RecordChange
 from milepost.errors import RecordTooLarge, StoreUnavailable
+from milepost.records import RecordChange
 
 __all__ = ["Follower"]
 

@@ -123,9 +123,10 @@ class Outbox:
 
     async def last(self) -> int:
         """Return the last position that was given to an event, of whatever epoch."""
-        newest = await self._connection.outbox.find_one({}, projection={"_id": 1}, sort=[("_id", -1)])
-        state = await self._connection.meta.find_one({"_id": "state"})
-        return max(newest["_id"] if newest else 0, (state or {}).get("last_position", 0))
+        outbox, meta = self._connection.outbox, self._connection.meta
+        newest: Document | None = await outbox.find_one({}, projection={"_id": 1}, sort=[("_id", -1)])
+        state: Document | None = await meta.find_one({"_id": "state"})
+        return max(int(newest["_id"]) if newest else 0, int((state or {}).get("last_position", 0)))
 
     async def _trim(self, moved: int) -> None:
         """Delete events beyond the size of the outbox, now and then."""
