@@ -11,6 +11,9 @@ from blockbuster import blockbuster_ctx
 
 from milepost import MemoryDataStore, SQLiteDataStore, TrackingManager
 from milepost.testing import EventRecorder, ManualClock
+from tests.servers.fixtures import mongodb, own_mongodb
+
+__all__ = ["mongodb", "own_mongodb"]
 
 WAYS = ("memory", "sqlite through", "sqlite behind")
 
@@ -18,7 +21,9 @@ WAYS = ("memory", "sqlite through", "sqlite behind")
 @pytest.fixture(autouse=True)
 def nothing_blocks_the_loop() -> Iterator[None]:
     """Fail a test in which milepost makes a blocking call inside a running loop."""
-    with blockbuster_ctx("milepost"):
+    with blockbuster_ctx("milepost") as blocking:
+        # PyMongo looks whether it runs in a container, once for each server that it begins to watch.
+        blocking.functions["os.stat"].can_block_in("pymongo/pool_options.py", "get_container_env_info")
         yield
 
 

@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from milepost.data_caches.memory import MemoryDataCache as MemoryDataCache
     from milepost.data_stores.base import BaseDataStore as BaseDataStore
     from milepost.data_stores.memory import MemoryDataStore as MemoryDataStore
+    from milepost.data_stores.mongodb import MongoDBDataStore as MongoDBDataStore
     from milepost.data_stores.sqlite import SQLiteDataStore as SQLiteDataStore
     from milepost.errors import (
         AmbiguousState as AmbiguousState,
@@ -248,6 +249,7 @@ _NAMES = {
     "milepost.data_caches.memory": "MemoryDataCache",
     "milepost.data_stores.base": "BaseDataStore",
     "milepost.data_stores.memory": "MemoryDataStore",
+    "milepost.data_stores.mongodb": "MongoDBDataStore",
     "milepost.data_stores.sqlite": "SQLiteDataStore",
     "milepost.errors": (
         "AmbiguousState BackendUnavailable CacheUnavailable CommitConflict CommitUncertain "
@@ -336,6 +338,7 @@ __all__ = [
     "MemoryDataStore",
     "MilepostError",
     "MissingExtra",
+    "MongoDBDataStore",
     "Not",
     "NumericTracker",
     "OutboxFull",

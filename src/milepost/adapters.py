@@ -72,7 +72,7 @@ def _parts(name: str, url: str) -> SplitResult:
 
 
 def store_from_url(url: str) -> BaseDataStore:
-    """Build a store: ``memory://``, or ``sqlite:///track.db`` (four slashes for an absolute path).
+    """Build a store: ``memory://``, ``sqlite:///track.db`` (four slashes for an absolute path), or ``mongodb://…``.
 
     Raises:
         InvalidDefinition: for any other scheme, or where the path is missing.
@@ -90,4 +90,10 @@ def store_from_url(url: str) -> BaseDataStore:
                 f"a SQLite URL reads sqlite:///relative/path or sqlite:////absolute/path, got {url!r}"
             )
         return SQLiteDataStore(path)
-    raise InvalidDefinition(f"store_url must begin with memory:// or sqlite:///, got {url!r}")
+    if parts.scheme in ("mongodb", "mongodb+srv"):
+        from milepost.data_stores.mongodb import MongoDBDataStore
+
+        return MongoDBDataStore.from_url(url)
+    raise InvalidDefinition(
+        f"store_url must begin with memory://, sqlite:///, mongodb:// or mongodb+srv://, got {url!r}"
+    )

@@ -28,6 +28,7 @@ __all__ = [
     "OutboxEvent",
     "Outcome",
     "Record",
+    "RecordChange",
     "RecordState",
     "Revision",
     "Row",
@@ -200,6 +201,37 @@ class Commit:
     def changes_nothing(self) -> bool:
         """Whether it only asks if the base revision still stands."""
         return not (self.puts or self.drops or self.events or self.seen or self.removes)
+
+
+@dataclass(slots=True)
+class RecordChange:
+    """What happened to a record since the store last saw it, for a store that follows a cache.
+
+    Args:
+        key: the record's key.
+        revision: where the record stands; an older one than the store has is ignored.
+        serial: the highest serial number given to a row.
+        deadline: the earliest moment at which a row expires.
+        puts: rows that are new or changed.
+        drops: names of rows that are gone.
+        whole: ``puts`` is everything there is; what else the store has of the record goes.
+        removed: the record holds nothing any more.
+        seen: all event ids that the record remembers.
+        events: what was appended to the outbox.
+        definitions: the definitions that the rows need, text by hash.
+    """
+
+    key: str
+    revision: Revision
+    serial: int
+    deadline: float | None
+    puts: Mapping[str, Any]
+    drops: Sequence[str]
+    whole: bool
+    removed: bool
+    seen: Sequence[bytes]
+    events: Sequence[OutboxEvent]
+    definitions: Mapping[str, str]
 
 
 class RecordState(NamedTuple):

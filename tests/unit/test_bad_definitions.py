@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 
 from milepost import (
     AccumulationTracker,
@@ -23,6 +24,7 @@ from milepost import (
     KeyValueEQ,
     KeyValueInList,
     MemoryDataCache,
+    MongoDBDataStore,
     ResetPolicy,
     SQLiteDataStore,
     TimeLimiter,
@@ -144,6 +146,20 @@ SETTINGS: list[tuple[Make, str]] = [
     (lambda: SQLiteDataStore(""), r"path must be the path of a file"),
     (lambda: SQLiteDataStore("t.db", synchronous="YES"), r"synchronous must be one of OFF, NORMAL, FULL, EXTRA"),
     (lambda: SQLiteDataStore("t.db", timeout=-1), r"timeout must be a number of seconds greater than 0, got -1"),
+    (lambda: MongoDBDataStore(""), r"host must be the name of a server, got ''"),
+    (lambda: MongoDBDataStore(port="27017"), r"port must be a number from 1 to 65535, got '27017'"),
+    (lambda: MongoDBDataStore(database="a.b"), r"database must be a name without .*, got 'a\.b'"),
+    (lambda: MongoDBDataStore(prefix="$"), r"prefix must be text without \$, got '\$'"),
+    (lambda: MongoDBDataStore(write_concern=0), r'write_concern must be "majority" or .* at least 1, got 0'),
+    (lambda: MongoDBDataStore(journal="yes"), r"journal must be True or False, got 'yes'"),
+    (lambda: MongoDBDataStore(timeout=NAN), r"timeout must be a number of seconds greater than 0, got nan"),
+    (lambda: MongoDBDataStore(lease_seconds=0), r"lease_seconds must be a number of seconds greater than 0, got 0"),
+    (lambda: MongoDBDataStore(outbox_size=-1), r"outbox_size must be a whole number of at least 0, got -1"),
+    (lambda: MongoDBDataStore(client=MongoClient), r"client must be an AsyncMongoClient or an AsyncIOMotorClient"),
+    (lambda: MongoDBDataStore(client=object(), tls=True), r"a client has its own options; beside it there is tls"),
+    (lambda: MongoDBDataStore.from_url("redis://host"), r"begins with mongodb:// or mongodb\+srv://"),
+    (lambda: MongoDBDataStore.from_url("mongodb://"), r"names a host"),
+    (lambda: TrackingManager.open(store_url="mongodb://h/a.b"), r"database must be a name"),
 ]
 
 

@@ -65,6 +65,7 @@ NAMES = [
     "MemoryDataStore",
     "MilepostError",
     "MissingExtra",
+    "MongoDBDataStore",
     "Not",
     "NumericTracker",
     "OutboxFull",
@@ -115,6 +116,7 @@ HOMES = [
     "milepost.data_caches.memory.MemoryDataCache",
     "milepost.data_stores.memory.MemoryDataStore",
     "milepost.data_stores.sqlite.SQLiteDataStore",
+    "milepost.data_stores.mongodb.MongoDBDataStore",
     "milepost.conditions.KeyValueEQ",
     "milepost.limiters.CountLimiter",
     "milepost.trackers.CountTracker",
@@ -156,7 +158,7 @@ import sys
 
 class NoExtras:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"typer", "rich", "redis", "pymongo", "motor", "pytest", "hypothesis"}:
+        if name.split(".")[0] in {"typer", "rich", "redis", "pymongo", "bson", "motor", "pytest", "hypothesis"}:
             raise ModuleNotFoundError(name, name=name)
 
 sys.meta_path.insert(0, NoExtras())

@@ -3,44 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
-from milepost.records import Authority, OutboxEvent, Revision
+from milepost.records import Authority, RecordChange
 
 __all__ = ["BaseDataStore", "RecordChange"]
-
-
-@dataclass(slots=True)
-class RecordChange:
-    """What happened to a record since the store last saw it, for a store that follows a cache.
-
-    Args:
-        key: the record's key.
-        revision: where the record stands; an older one than the store has is ignored.
-        serial: the highest serial number given to a row.
-        deadline: the earliest moment at which a row expires.
-        puts: rows that are new or changed.
-        drops: names of rows that are gone.
-        whole: ``puts`` is everything there is; what else the store has of the record goes.
-        removed: the record holds nothing any more.
-        seen: all event ids that the record remembers.
-        events: what was appended to the outbox.
-        definitions: the definitions that the rows need, text by hash.
-    """
-
-    key: str
-    revision: Revision
-    serial: int
-    deadline: float | None
-    puts: Mapping[str, Any]
-    drops: Sequence[str]
-    whole: bool
-    removed: bool
-    seen: Sequence[bytes]
-    events: Sequence[OutboxEvent]
-    definitions: Mapping[str, str]
 
 
 class BaseDataStore(Authority):

@@ -1,0 +1,1 @@
+"""MongoDB: the client, the shape of documents, guarded writes, the outbox's relay and the lease."""

@@ -1,0 +1,167 @@
+"""The connection: a client of our own or somebody else's, its collections, retries and errors.
+
+Motor's ``AsyncIOMotorClient`` and PyMongo's ``AsyncMongoClient`` differ in what they return from
+``close``; everything else that is used here is awaitable in both, or a cursor with ``to_list``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+import anyio.to_thread
+
+from milepost.backends.mongodb.driver import (
+    AsyncMongoClient,
+    CodecOptions,
+    ConfigurationError,
+    ReadConcern,
+    ReadPreference,
+    WriteConcern,
+)
+from milepost.backends.mongodb.errors import DRIVER_ERRORS, cause_of, judge
+from milepost.backends.mongodb.settings import Settings
+from milepost.errors import InvalidDefinition, StoreUnavailable
+
+__all__ = ["MongoConnection", "find_all"]
+
+T = TypeVar("T")
+
+_FIRST_PAUSE: Final = 0.02
+_LONGEST_PAUSE: Final = 1.0
+
+
+class MongoConnection:
+    """milepost's collections in one database.
+
+    Args:
+        settings: where it is.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.name = settings.name
+        self._settings = settings
+        self._owned: Any = None
+        self._working: set[asyncio.Task[Any]] = set()
+        self._in_vain: set[asyncio.Task[Any]] = set()
+        self.is_open = False
+        self.groups: Any = None
+        self.definitions: Any = None
+        self.outbox: Any = None
+        self.leases: Any = None
+        self.meta: Any = None
+
+    # --- opening and closing -----------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect, and make the indexes.
+
+        Raises:
+            StoreUnavailable: when the server does not answer, or refuses.
+            InvalidDefinition: when the driver refuses the settings.
+        """
+        settings = self._settings
+        client = settings.client
+        if client is None:
+            # in a thread: the driver reads files to find out what it runs on, and certificates
+            client = self._owned = await anyio.to_thread.run_sync(self._new_client)
+        database = client.get_database(
+            settings.database,
+            codec_options=CodecOptions(tz_aware=True),
+            read_preference=ReadPreference.PRIMARY,
+            write_concern=WriteConcern(settings.write_concern, j=settings.journal or None),
+            read_concern=ReadConcern("local"),
+        )
+        for name in ("groups", "definitions", "outbox", "leases", "meta"):
+            setattr(self, name, database[settings.prefix + name])
+        self.is_open = True
+        try:
+            await self.ask(self._make_indexes)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    def _new_client(self) -> AsyncMongoClient[Any]:
+        try:
+            return AsyncMongoClient(**self._settings.client_options())
+        except (ConfigurationError, ValueError, TypeError) as error:
+            raise InvalidDefinition(f"MongoDB at {self.name}: {error}") from error
+
+    async def _make_indexes(self) -> None:
+        groups = self.groups
+        await groups.create_index([("trackers.name", 1), ("trackers.stage", 1)])
+        for field in ("deadline", "outbox.stamp", "removed_at"):
+            await groups.create_index(field, sparse=True)
+        await self.outbox.create_index("entry", unique=True)
+
+    async def aclose(self) -> None:
+        """Disconnect when what is on its way has ended; a client that was handed in stays open."""
+        while self._working:
+            await asyncio.wait(self._working)
+        self.is_open = False
+        owned, self._owned = self._owned, None
+        if owned is not None:
+            closing = owned.close()
+            if inspect.isawaitable(closing):
+                await closing
+
+    # --- calling -----------------------------------------------------------------------
+
+    async def whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run work to its end, also where the caller is cancelled meanwhile.
+
+        A server goes on with what it was sent, whoever waits for it, and the driver leaves sockets
+        open that it is cancelled upon. So a cancelled caller waits for what is on its way, though
+        for no second attempt, and then is cancelled.
+        """
+        task = asyncio.get_running_loop().create_task(work)
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._in_vain.add(task)
+            task.add_done_callback(self._in_vain.discard)
+            while not task.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([task])
+            raise
+
+    async def ask(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do work like :meth:`persist`, to its end like :meth:`whole`."""
+        return await self.whole(self.persist(work))
+
+    async def persist(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do work that may be done again, and again while the server does not answer.
+
+        Args:
+            work: asks the server.
+
+        Raises:
+            StoreUnavailable: when the server refuses, or has not answered for the whole timeout.
+        """
+        if not self.is_open:
+            raise StoreUnavailable(f"MongoDB at {self.name} is not open")
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._settings.timeout
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                async with asyncio.timeout(min(self._settings.timeout, 10.0)):
+                    return await work()
+            except DRIVER_ERRORS as error:
+                in_vain = asyncio.current_task() in self._in_vain
+                if in_vain or not judge(error).passing or loop.time() + pause > until:
+                    raise StoreUnavailable(f"MongoDB at {self.name}: {cause_of(error)}") from error
+            await asyncio.sleep(random.uniform(pause / 2, pause))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+async def find_all(collection: Any, filter: Mapping[str, Any], **options: Any) -> Sequence[dict[str, Any]]:
+    """Return all documents that match."""
+    found: list[dict[str, Any]] = await collection.find(filter, **options).to_list(None)
+    return found

@@ -1,0 +1,45 @@
+"""Servers as fixtures: started once for a test run, skipped with a word on how to get them where they are missing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.mongodb import MongoServer, Unavailable
+
+
+def started(server: MongoServer) -> MongoServer:
+    """Start a server; where there is none to be had the test is skipped, but in CI it fails."""
+    try:
+        server.start()
+    except Unavailable as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    return server
+
+
+@pytest.fixture(scope="session")
+def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """A MongoDB that all tests share; each takes a database of its own."""
+    server = started(MongoServer(tmp_path_factory.mktemp("mongodb")))
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def own_mongodb(tmp_path: Path) -> Iterator[MongoServer]:
+    """A MongoDB of the test's own, which it may stop, kill and start again."""
+    server = MongoServer(tmp_path)
+    if not server.is_ours:
+        pytest.skip("MILEPOST_TEST_MONGODB_URL names a server that is not ours to stop")
+    started(server)
+    try:
+        yield server
+    finally:
+        server.stop()
