@@ -11,6 +11,9 @@ from blockbuster import blockbuster_ctx
 
 from milepost import MemoryDataStore, SQLiteDataStore, TrackingManager
 from milepost.testing import EventRecorder, ManualClock
+from tests.servers.fixtures import redis_cluster, redis_server
+
+__all__ = ["redis_cluster", "redis_server"]
 
 WAYS = ("memory", "sqlite through", "sqlite behind")
 

@@ -43,6 +43,7 @@ from milepost.records import (
     Record,
     StaleEpoch,
     TooLarge,
+    Undecided,
 )
 from milepost.replicas import Replicas
 from milepost.tracking.commands import Command
@@ -319,6 +320,10 @@ class Committer(OnTheSpot):
             return
         if isinstance(outcome, TooLarge):
             raise RecordTooLarge(f"group {key!r}: {outcome.reason}; nothing was changed")
+        if isinstance(outcome, Undecided):
+            self._table.drop(key)
+            _fail_all([line], outcome.error)
+            return
         if isinstance(outcome, Conflict):
             await self._adopter.adopt(draft.record, outcome.now)
         elif isinstance(outcome, Duplicate):
