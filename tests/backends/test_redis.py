@@ -43,8 +43,6 @@ class TestRedis(OnRedis):
 
 
 class TestRedisCluster(OnRedis):
-    one_outbox = False
-
     @pytest.fixture(autouse=True)
     def _use_cluster(self, redis_cluster: ValkeyCluster) -> None:
         self.port = redis_cluster.port

@@ -3,9 +3,10 @@
 -- KEYS: the hashes of the records, one for each commit; on a cluster then all others that are touched.
 -- ARGV: generation, how many event ids are remembered, how many events the outbox keeps, milliseconds for
 --       which a removal and for which commit ids are remembered, how many commits there are; then for each commit
---     "<epoch> <base or -> <new revision> <serial> <deadline or -> <flags> <ticket> <puts> <drops> <events> <seen>
---      <definitions>": flags are - or some of r (removes), n (changes nothing), d (in doubt: it was sent before);
---      the ticket is what load.lua said of a record that was not here, or -; the rest are numbers of
+--     "<epoch> <base or -> <new revision> <serial> <deadline or -> <flags> <ticket> <moment> <puts> <drops> <events>
+--      <seen> <definitions>": flags are - or some of r (removes), n (changes nothing), d (in doubt: it was sent
+--      before); the ticket is what load.lua said of a record that was not here, or -; the moment is what places
+--      its events among those of other nodes, or - where there is one server; the rest are numbers of
 --     8 bytes that stand for its id, or nothing
 --     names and texts of rows to put; names of rows to drop; events; event ids; hashes of definitions
 --
@@ -119,16 +120,17 @@ local function missing_definitions(tag, first, number)
   return missing
 end
 
-local function append_events(tag, first, number)
+local function append_events(tag, commit)
   if kept == '0' then
     return
   end
   local outbox = tag .. 'o' .. generation
-  for n = first, first + number - 1 do
+  local at = commit.moment ~= '-' and commit.moment or nil
+  for n = commit.events, commit.seen - 1 do
     events_added = events_added + 1
-    local position = moment() .. '-' .. events_added
+    local position = (at or moment()) .. '-' .. events_added
     local added = redis.pcall('XADD', outbox, 'MAXLEN', '~', kept, position, 'e', ARGV[n])
-    if type(added) == 'table' and added.err then -- the clock was set back
+    if type(added) == 'table' and added.err then -- a clock was set back, or others were ahead
       redis.call('XADD', outbox, 'MAXLEN', '~', kept, '*', 'e', ARGV[n])
     end
   end
@@ -304,7 +306,7 @@ local function decide(key, commit)
   else
     put(key, tag, place, name, commit, before)
   end
-  append_events(tag, commit.events, commit.seen - commit.events)
+  append_events(tag, commit)
   return 1
 end
 
@@ -312,8 +314,9 @@ end
 local function take(at)
   local commit = { id = ARGV[at + 1], puts = at + 2 }
   local puts, drops, events, seen, definitions
-  commit.epoch, commit.base, commit.new, commit.serial, commit.deadline, commit.flags, commit.ticket, puts, drops, events, seen, definitions =
-    match(ARGV[at], '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+  commit.epoch, commit.base, commit.new, commit.serial, commit.deadline, commit.flags, commit.ticket, commit.moment,
+    puts, drops, events, seen, definitions =
+    match(ARGV[at], '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
   commit.drops = commit.puts + 2 * puts
   commit.events = commit.drops + drops
   commit.seen = commit.events + events

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
 from milepost._clock import Clock
-from milepost.backends.redis.calls import RecordCalls
+from milepost.backends.redis.calls import Notes, RecordCalls
 from milepost.backends.redis.client import RedisClient
 from milepost.backends.redis.encoding import ABSENT, outcome_of, record_of
 from milepost.backends.redis.keys import Keys
@@ -23,7 +22,6 @@ __all__ = ["RedisDataCache"]
 
 _TRIES: Final = 10
 _MOST_ROWS: Final = 1000
-_DOUBTS: Final = 10_000
 _REMOVAL_MS: Final = 3_600_000
 _IDS_MS: Final = 120_000
 _MOST_PARTITIONS: Final = 4096
@@ -111,9 +109,7 @@ class RedisDataCache(BaseDataCache):
         self._patience = patience
         self._places = Places(key_prefix, partitions, allow_eviction=allow_eviction)
         self._client: RedisClient | None = None
-        self._window = 256
-        self._tickets: OrderedDict[str, str] = OrderedDict()
-        self._in_doubt: OrderedDict[bytes, None] = OrderedDict()
+        self._notes = Notes(256)
 
     def __repr__(self) -> str:
         return f"RedisDataCache({self._source.name!r}, key_prefix={self.key_prefix!r})"
@@ -121,7 +117,7 @@ class RedisDataCache(BaseDataCache):
     async def open(self, clock: Clock, window: int) -> None:
         if self._client is not None:
             raise CacheUnavailable(f"{self!r} is open in another manager; give each manager a cache object of its own")
-        self._window = window
+        self._notes = Notes(window)
         client = self._client = await open_client(self._source, self._places, self._timeout, self._patience)
         self._calls = RecordCalls(
             client,
@@ -238,7 +234,7 @@ class RedisDataCache(BaseDataCache):
         if not asked:
             return []
         sent = commits if len(asked) == len(commits) else [commits[n] for n in asked]
-        replies = await self._calls.commit(self._places.keys, sent, self._tickets, self._in_doubt, self._window)
+        replies = await self._calls.commit(self._places.keys, sent, self._notes)
         again: list[int] = []
         for n, reply in zip(asked, replies, strict=True):
             outcome = outcome_of(reply) if not isinstance(reply, Exception) else Undecided(reply)
@@ -248,7 +244,7 @@ class RedisDataCache(BaseDataCache):
                 again.append(n)
             else:
                 outcomes[n] = outcome
-                self._note_doubt(commits[n], outcome)
+                self._notes.note_doubt(commits[n], outcome)
         return again
 
     async def _look_closer(self, commit: Commit, reply: Sequence[Any]) -> Outcome | None:
@@ -266,15 +262,6 @@ class RedisDataCache(BaseDataCache):
             await self._places.refresh()
             return StaleEpoch(self._places.epoch)
         return None
-
-    def _note_doubt(self, commit: Commit, outcome: Outcome) -> None:
-        """Remember commits of which it is not known whether they were applied, for when they are sent again."""
-        if isinstance(outcome, Undecided) and isinstance(outcome.error, CommitUncertain):
-            self._in_doubt[commit.id] = None
-            if len(self._in_doubt) > _DOUBTS:
-                self._in_doubt.popitem(last=False)
-        elif self._in_doubt:
-            self._in_doubt.pop(commit.id, None)
 
     async def flush(self) -> int:
         reader = self._opened()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -10,9 +12,10 @@ from milepost.backends.redis.client import RedisClient
 from milepost.backends.redis.encoding import encode_commit
 from milepost.backends.redis.keys import Keys
 from milepost.backends.redis.scripts import Call, Script, script
-from milepost.records import Commit
+from milepost.errors import CommitUncertain
+from milepost.records import Commit, Outcome, Undecided
 
-__all__ = ["RecordCalls"]
+__all__ = ["Notes", "RecordCalls"]
 
 _COMMIT: Final = script("commit.lua")
 _LOAD: Final = script("load.lua")
@@ -20,8 +23,33 @@ _LOAD: Final = script("load.lua")
 _AT_ONCE: Final = 100
 """Records in one call: others are served in between."""
 
+_NOTED: Final = 100_000
 _OF_A_PARTITION: Final = "edout"
 _OF_A_RECORD: Final = "scl"
+
+
+class Notes:
+    """What a cache remembers from one call to the next.
+
+    Args:
+        window: how many event ids a record remembers.
+    """
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.tickets: OrderedDict[str, str] = OrderedDict()
+        """What was learned when records were found not to be there."""
+        self.in_doubt: OrderedDict[bytes, None] = OrderedDict()
+        """Ids of commits whose reply was lost."""
+
+    def note_doubt(self, commit: Commit, outcome: Outcome) -> None:
+        """Remember commits of which it is not known whether they were applied, for when they are sent again."""
+        if isinstance(outcome, Undecided) and isinstance(outcome.error, CommitUncertain):
+            self.in_doubt[commit.id] = None
+            if len(self.in_doubt) > _NOTED:
+                self.in_doubt.popitem(last=False)
+        elif self.in_doubt:
+            self.in_doubt.pop(commit.id, None)
 
 
 class RecordCalls:
@@ -37,42 +65,43 @@ class RecordCalls:
     def __init__(self, client: RedisClient, *, outbox_size: int, removal_ms: int, ids_ms: int) -> None:
         self._client = client
         self._spread = client.topology.spread
+        self._moment = 0
         self._settings = (outbox_size, removal_ms, ids_ms)
 
-    async def commit(
-        self, keys: Keys, commits: Sequence[Commit], tickets: Mapping[str, str], in_doubt: Mapping[bytes, Any], window: int
-    ) -> list[Any]:
+    async def commit(self, keys: Keys, commits: Sequence[Commit], notes: Notes) -> list[Any]:
         """Send commits; return a reply for each, or what is raised where there is none."""
-        calls: list[Call] = []
         groups = self._groups(keys, [commit.key for commit in commits])
-        for group in groups:
-            calls.append(self._commit_call(keys, [commits[n] for n in group], tickets, in_doubt, window))
+        moments = [self._next_moment() for _ in commits]
+        calls = [self._commit_call(keys, [(commits[n], moments[n]) for n in group], notes) for group in groups]
         return self._apart(groups, len(commits), await self._client.run(calls))
 
-    def _commit_call(
-        self,
-        keys: Keys,
-        commits: Sequence[Commit],
-        tickets: Mapping[str, str],
-        in_doubt: Mapping[bytes, Any],
-        window: int,
-    ) -> Call:
+    def _commit_call(self, keys: Keys, commits: Sequence[tuple[Commit, str]], notes: Notes) -> Call:
         kept, removal_ms, ids_ms = self._settings
-        first = (keys.generation, window, kept, removal_ms, ids_ms, len(commits))
+        first = (keys.generation, notes.window, kept, removal_ms, ids_ms, len(commits))
 
         def arguments(*, resent: bool) -> Sequence[Any]:
             pieces = (
-                encode_commit(c, tickets.get(c.key, ""), in_doubt=resent or c.id in in_doubt) for c in commits
+                encode_commit(
+                    commit, notes.tickets.get(commit.key, "-"), moment, in_doubt=resent or commit.id in notes.in_doubt
+                )
+                for commit, moment in commits
             )
             return (*first, *chain.from_iterable(pieces))
 
         return Call(
             _COMMIT,
-            keys.partition(commits[0].key) if self._spread else 0,
-            self._names(keys, [commit.key for commit in commits]),
+            keys.partition(commits[0][0].key) if self._spread else 0,
+            self._names(keys, [commit.key for commit, _ in commits]),
             arguments(resent=False),
             in_doubt=lambda: arguments(resent=True),
         )
+
+    def _next_moment(self) -> str:
+        """Return the clock's microseconds, never the same twice; on one server its own clock does better."""
+        if not self._spread:
+            return "-"
+        self._moment = max(self._moment + 1, time.time_ns() // 1000)
+        return str(self._moment)
 
     async def load(self, keys: Keys, wanted: Sequence[str], most_rows: int) -> list[Any]:
         """Read records; return a reply for each.

@@ -37,12 +37,13 @@ def _new_revision(commit: Commit) -> str:
     return f"{commit.incarnation}.{base.counter + 1}"
 
 
-def encode_commit(commit: Commit, ticket: str, *, in_doubt: bool) -> list[Any]:
+def encode_commit(commit: Commit, ticket: str, moment: str, *, in_doubt: bool) -> list[Any]:
     """Return what ``commit.lua`` is told of a commit.
 
     Args:
         commit: the commit.
         ticket: what was learned when its record was found not to be there.
+        moment: what places its events among those of other servers, microseconds; ``-`` where there is one.
         in_doubt: whether it was sent before, and the reply was lost.
     """
     puts, drops, events = commit.puts, commit.drops, commit.events
@@ -51,7 +52,7 @@ def encode_commit(commit: Commit, ticket: str, *, in_doubt: bool) -> list[Any]:
     deadline = "-" if commit.deadline is None else repr(float(commit.deadline))
     encoded: list[Any] = [
         f"{commit.epoch} {revision_text(commit.base)} {_new_revision(commit)} {commit.serial} {deadline} "
-        f"{flags or '-'} {ticket or '-'} {len(puts)} {len(drops)} {len(events)} {len(seen)} {len(definitions)}",
+        f"{flags or '-'} {ticket} {moment} {len(puts)} {len(drops)} {len(events)} {len(seen)} {len(definitions)}",
         blake2b(commit.id, digest_size=8).digest() if commit.id else b"",
     ]
     for name, row in puts.items():

@@ -67,20 +67,17 @@ class Places:
         self._check_eviction(server, facts)
         topology = self.client.topology
         here = [number for number in range(self.keys.partitions) if topology.server_of(number) is server]
+        groups = [[number] for number in here] if topology.spread else [here]
         candidate = max(time.time_ns() // 1000, self.epoch + 1)
-        while here:
-            call = Call(_ENTER, here[0], self._states(here), self._entering(facts, candidate))
-            (reply,) = await exchange(connection, [call.command(by_text=True)])
-            if isinstance(reply, Exception):
-                raise reply
-            late = [int(epoch) for what, epoch, *_ in reply if what == b"late"]
-            self._learn(reply, server)
+        while groups:
+            arguments = (self.keys.partitions, facts.identity, candidate, self.keys.generation)
+            calls = [Call(_ENTER, group[0], self._states(group), arguments) for group in groups if group]
+            states = [state for reply in await exchange(connection, _commands(calls)) for state in _checked(reply)]
+            late = [int(epoch) for what, epoch, *_ in states if what == b"late"]
+            self._learn(states)
             if not late:
                 return
             candidate = max(late) + 1
-
-    def _entering(self, facts: Facts, candidate: int) -> tuple[Any, ...]:
-        return (self.keys.partitions, facts.identity, candidate, self.keys.generation)
 
     def _states(self, numbers: Sequence[int]) -> list[bytes]:
         return [self.keys.state(number) for number in numbers]
@@ -96,8 +93,8 @@ class Places:
             raise InvalidDefinition(f"{problem}; set it to noeviction, or pass allow_eviction=True to live with that")
         _log.warning("%s", problem)
 
-    def _learn(self, replies: Sequence[Any], server: Server) -> None:
-        for what, epoch, generation, partitions, followed in replies:
+    def _learn(self, states: Sequence[Any]) -> None:
+        for what, epoch, generation, partitions, followed in states:
             if what == b"other":
                 raise InvalidDefinition(
                     f"partitions must be {int(partitions)}, as the data under the prefix {self.keys.prefix!r} has it, "
@@ -105,7 +102,7 @@ class Places:
                 )
             self._at_least(int(epoch), int(generation))
             self.followed = self.followed or followed == b"1"
-        changes = {bytes(what).decode() for what, *_ in replies} & {"new", "changed"}
+        changes = {bytes(what).decode() for what, *_ in states} & {"new", "changed"}
         if changes:
             self.on_new_server(changes.pop())
 
@@ -170,3 +167,13 @@ class Places:
             server = self.client.topology.server_of(number)
             await server.forget()  # the next connection looks at all of its partitions
         await self.client.open(self.keys.partitions)
+
+
+def _commands(calls: Sequence[Call]) -> list[tuple[Any, ...]]:
+    return [call.command(by_text=True) for call in calls]
+
+
+def _checked(reply: Any) -> Any:
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
