@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from milepost.data_caches.memory import MemoryDataCache as MemoryDataCache
     from milepost.data_stores.base import BaseDataStore as BaseDataStore
     from milepost.data_stores.memory import MemoryDataStore as MemoryDataStore
+    from milepost.data_caches.redis import RedisDataCache as RedisDataCache
     from milepost.data_stores.sqlite import SQLiteDataStore as SQLiteDataStore
     from milepost.errors import (
         AmbiguousState as AmbiguousState,
@@ -246,6 +247,7 @@ _NAMES = {
     "milepost.conditions.where": "where",
     "milepost.data_caches.base": "BaseDataCache",
     "milepost.data_caches.memory": "MemoryDataCache",
+    "milepost.data_caches.redis": "RedisDataCache",
     "milepost.data_stores.base": "BaseDataStore",
     "milepost.data_stores.memory": "MemoryDataStore",
     "milepost.data_stores.sqlite": "SQLiteDataStore",
@@ -342,6 +344,7 @@ __all__ = [
     "Overflow",
     "QueueOverflow",
     "RecordTooLarge",
+    "RedisDataCache",
     "Rejected",
     "ResetPolicy",
     "SQLiteDataStore",
