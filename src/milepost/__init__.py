@@ -80,9 +80,9 @@ if TYPE_CHECKING:
     from milepost.conditions.where import where as where
     from milepost.data_caches.base import BaseDataCache as BaseDataCache
     from milepost.data_caches.memory import MemoryDataCache as MemoryDataCache
+    from milepost.data_caches.redis import RedisDataCache as RedisDataCache
     from milepost.data_stores.base import BaseDataStore as BaseDataStore
     from milepost.data_stores.memory import MemoryDataStore as MemoryDataStore
-    from milepost.data_caches.redis import RedisDataCache as RedisDataCache
     from milepost.data_stores.sqlite import SQLiteDataStore as SQLiteDataStore
     from milepost.errors import (
         AmbiguousState as AmbiguousState,

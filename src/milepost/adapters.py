@@ -18,7 +18,15 @@ __all__ = ["Arrangement", "Write", "arrange", "cache_from_url", "store_from_url"
 Write = Literal["through", "behind"]
 
 _REPLICAS: Final = 100_000
-_REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
+_REDIS_SCHEMES: Final = (
+    "redis",
+    "rediss",
+    "unix",
+    "redis+cluster",
+    "rediss+cluster",
+    "redis+sentinel",
+    "rediss+sentinel",
+)
 
 
 class Arrangement(NamedTuple):

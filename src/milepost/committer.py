@@ -365,18 +365,22 @@ class Committer(OnTheSpot):
         if not keys:
             return
         while True:
-            epoch = self._immediate.epoch_now if self._immediate is not None else None
+            epoch = self._epoch_now
             loaded = await self._authority.load(keys)
             records = [Record(key, 0) for key in keys]
             for record in records:
                 if record.key in loaded:
                     await self._adopter.adopt(record, loaded[record.key])
-            if self._immediate is None or self._immediate.epoch_now == epoch:
+            if self._epoch_now == epoch:
                 break  # otherwise everything was flushed meanwhile
         for record in records:
             self._table.hold(record)
             if self._immediate is not None:
                 self._immediate.note_deadline(record, record.deadline)
+
+    @property
+    def _epoch_now(self) -> int:
+        return self._epoch if self._immediate is None else self._immediate.epoch_now
 
     def close(self) -> None:
         """Take no more; who still waits is told that the manager was closed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import time
+from binascii import crc_hqx
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -98,7 +99,38 @@ class ValkeyCluster:
         info = command(node.port, "CLUSTER", "INFO")
         return b"cluster_state:ok" in info and b"cluster_known_nodes:3" in info
 
+    def owner(self, slot: int) -> ValkeyServer:
+        """Return the node that has a slot."""
+        keyless = (f"k{n}" for n in range(100_000))
+        key = next(key for key in keyless if crc_hqx(key.encode(), 0) % SLOTS == slot)
+        reply = command(self.port, "EXISTS", key)
+        if not reply.startswith(b"-MOVED"):
+            return self.nodes[0]
+        port = int(reply.split(b":")[-1])
+        return next(node for node in self.nodes if node.port == port)
+
+    def move(self, slot: int) -> None:
+        """Move a slot with all its keys to another node, key by key, as ``valkey-cli --cluster reshard`` does."""
+        source = self.owner(slot)
+        target = next(node for node in self.nodes if node is not source)
+        ids = {node: _bulk(command(node.port, "CLUSTER", "MYID")) for node in self.nodes}
+        command(target.port, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
+        command(source.port, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
+        while True:
+            _, *key = command(source.port, "CLUSTER", "GETKEYSINSLOT", slot, 1).split(b"\r\n")
+            if not key[0]:
+                break
+            reply = command(source.port, "MIGRATE", "127.0.0.1", target.port, key[1].decode(), 0, 5000)
+            assert reply.startswith((b"+OK", b"+NOKEY")), reply
+            time.sleep(0.005)
+        for node in (target, source, *self.nodes):
+            command(node.port, "CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+
     def stop(self) -> None:
         """End the nodes."""
         for node in self.nodes:
             node.stop()
+
+
+def _bulk(reply: bytes) -> str:
+    return reply.split(b"\r\n")[1].decode()

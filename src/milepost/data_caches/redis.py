@@ -9,11 +9,9 @@ from milepost._clock import Clock
 from milepost.backends.redis.calls import Notes, RecordCalls
 from milepost.backends.redis.client import RedisClient
 from milepost.backends.redis.encoding import ABSENT, outcome_of, record_of
-from milepost.backends.redis.keys import Keys
 from milepost.backends.redis.opening import Source, client_source, host_source, open_client, url_source
 from milepost.backends.redis.places import Places
 from milepost.backends.redis.reading import Reader
-from milepost.backends.redis.scripts import Call
 from milepost.data_caches.base import BaseDataCache
 from milepost.errors import CacheUnavailable, CommitUncertain, InvalidDefinition
 from milepost.records import Commit, Conflict, LoadedRecord, Outcome, StaleEpoch, Undecided
@@ -181,6 +179,11 @@ class RedisDataCache(BaseDataCache):
         await self._places.refresh()
         return self._places.epoch
 
+    @property
+    def known_epoch(self) -> int:
+        """The present epoch, as far as this process knows."""
+        return self._places.epoch
+
     async def is_cached(self, group_id: str, name: str | None = None) -> bool:
         reader = self._opened()
         if name is None:
@@ -237,9 +240,13 @@ class RedisDataCache(BaseDataCache):
         replies = await self._calls.commit(self._places.keys, sent, self._notes)
         again: list[int] = []
         for n, reply in zip(asked, replies, strict=True):
-            outcome = outcome_of(reply) if not isinstance(reply, Exception) else Undecided(reply)
-            if outcome is None:
-                outcome = await self._look_closer(commits[n], reply)
+            outcome: Outcome | None
+            if isinstance(reply, CacheUnavailable):
+                outcome = Undecided(reply)
+            else:
+                outcome = outcome_of(reply)
+                if outcome is None:
+                    outcome = await self._look_closer(commits[n], reply)
             if outcome is None:
                 again.append(n)
             else:
@@ -266,18 +273,7 @@ class RedisDataCache(BaseDataCache):
     async def flush(self) -> int:
         reader = self._opened()
         epoch = await self._places.begin_epoch(flushed=True)
-        generation = self._places.keys.generation
-        async for names in reader.names(self._places.keys.pattern("?")):
-            calls = []
-            for name in names:
-                kind, written_in, key = Keys.parse(name)
-                if kind not in ("", "e") and written_in < generation:
-                    where = self._places.keys.partition(key) if kind in "rscl" else self._places.keys.tags.index(
-                        name[: name.index(b"}") + 1]
-                    )
-                    calls.append(Call(None, where, (), (b"UNLINK", name)))
-            if calls:
-                await self._client.ask_all(calls)
+        await reader.clear_away()
         return epoch
 
 

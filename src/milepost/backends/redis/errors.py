@@ -13,7 +13,7 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtra("redis", "redis") from None
 
-__all__ = ["DRIVER_ERRORS", "REFUSED_FOR_NOW", "is_final", "unavailable"]
+__all__ = ["DRIVER_ERRORS", "REFUSED_FOR_NOW", "driver", "is_final", "unavailable"]
 
 DRIVER_ERRORS: Final = (driver.RedisError, driver.RedisClusterException, driver.ChildDeadlockedError, OSError)
 """Everything that a call of the driver may raise."""

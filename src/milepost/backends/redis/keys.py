@@ -8,7 +8,8 @@ the partitions evenly.
 
 ::
 
-    {milepost:3.17}e            epoch, generation and settings of the partition
+    {milepost}n                 how many partitions there are
+    {milepost:3.17}e            epoch and generation of the partition
     {milepost:3.17}d0           definitions by hash            (0 is the generation: a flush begins the next)
     {milepost:3.17}o0           outbox, a stream
     {milepost:3.17}u0           keys of records that the store has not seen as they are
@@ -75,7 +76,15 @@ class Keys:
         self.partitions = partitions
         self.generation = generation
         self.tags: tuple[bytes, ...] = _tags(prefix, partitions)
+        self.number = b"{%s}n" % to_bytes(prefix)
+        """The name of the key that says how many partitions there are."""
+        self._numbers = {tag: n for n, tag in enumerate(self.tags)}
         self._records = tuple(tag + b"r%d:" % generation for tag in self.tags)
+
+    @property
+    def all_tags(self) -> tuple[bytes, ...]:
+        """The tags of the partitions, and then that of what belongs to none."""
+        return (*self.tags, self.number[:-1])
 
     def in_generation(self, generation: int) -> Keys:
         """Return the names after another number of flushes."""
@@ -93,9 +102,7 @@ class Keys:
     def beside(self, key: str, kind: str) -> bytes:
         """Return the name of what belongs to a record: ``s``, ``c`` or ``l``."""
         encoded = to_bytes(key)
-        return b"%s%s%d:%s" % (
-            self.tags[crc32(encoded) % self.partitions], kind.encode(), self.generation, encoded
-        )
+        return b"%s%s%d:%s" % (self.tags[crc32(encoded) % self.partitions], kind.encode(), self.generation, encoded)
 
     def state(self, partition: int) -> bytes:
         """Return the name of a partition's state."""
@@ -108,6 +115,15 @@ class Keys:
     def pattern(self, kind: str) -> bytes:
         """Return a pattern that the names of one kind of key match, in all partitions; ``?`` is any kind."""
         return b"{%s:*}%s*" % (_escaped(to_bytes(self.prefix)), kind.encode())
+
+    def is_past(self, name: bytes) -> bool:
+        """Whether a name is of an earlier generation."""
+        kind, generation, _ = self.parse(name)
+        return kind not in ("", "e", "n") and generation < self.generation and _tag_in(name) in self._numbers
+
+    def partition_by_tag(self, name: bytes) -> int:
+        """Return the partition that a name's tag stands for."""
+        return self._numbers[_tag_in(name)]
 
     @staticmethod
     def parse(name: bytes) -> tuple[str, int, str]:
@@ -128,6 +144,10 @@ def _tag(prefix: str, partition: int, partitions: int) -> bytes:
     first, end = partition * SLOTS // partitions, (partition + 1) * SLOTS // partitions
     tags = (f"{prefix}:{partition}.{salt}".encode() for salt in count())
     return next(tag for tag in tags if first <= slot_of(tag) < end)
+
+
+def _tag_in(name: bytes) -> bytes:
+    return name[: name.index(b"}") + 1]
 
 
 def _escaped(name: bytes) -> bytes:

@@ -113,7 +113,7 @@ def _sentinel_source(name: str, parts: Any, *, ssl: bool) -> Source:
         settings |= {"username": unquote(user) or None, "password": unquote(password)}
 
     def make(timeout: float) -> Driver:
-        sentinel = Sentinel(addresses, sentinel_kwargs=_own(timeout))
+        sentinel = Sentinel(addresses, sentinel_kwargs=_own(timeout))  # type: ignore[no-untyped-call]
         client: Redis = sentinel.master_for(service, **_own(timeout), **settings)
         return client
 
@@ -137,7 +137,7 @@ async def open_client(source: Source, places: Places, timeout: float, patience: 
     driver = await anyio.to_thread.run_sync(source.make, timeout)  # it reads files, and looks localhost up
     topology: Topology
     if isinstance(driver, RedisCluster):
-        topology = ClusterTopology(driver, places.keys.tags, timeout, places.on_connected)
+        topology = ClusterTopology(driver, places.keys.all_tags, timeout, places.on_connected)
     else:
         topology = OneServer(driver, source.name, timeout, places.on_connected)
 

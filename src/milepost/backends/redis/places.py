@@ -40,6 +40,7 @@ class Places:
         self.followed = False
         self._allow_eviction = allow_eviction
         self._client: RedisClient | None = None
+        self._agreed = False
         self.on_new_server: Callable[[str], None] = lambda what: None
 
     @property
@@ -57,20 +58,37 @@ class Places:
         """
         self._client = client
         self.epoch = 0
+        self._agreed = False
         await client.open(self.keys.partitions)
+        await self._agree()
+        self._agreed = True
+        await self._enter(range(self.keys.partitions))
         await self.refresh()
+
+    async def _agree(self) -> None:
+        """Agree with everybody about the number of partitions: it decides where records are."""
+        number = self.keys.partitions
+        setting = Call(None, -1, (), (b"SET", self.keys.number, number, b"NX"))
+        _, known = await self.client.ask_all([setting, Call(None, -1, (), (b"GET", self.keys.number))])
+        if int(known) != number:
+            raise InvalidDefinition(
+                f"partitions must be {int(known)}, as the data under the prefix {self.keys.prefix!r} has it, "
+                f"got {number}; `milepost repartition` changes it"
+            )
 
     async def on_connected(self, server: Server, connection: Any, facts: Facts) -> None:
         """Look at a server that a connection was made to, before the connection is used for anything else."""
         if facts.role == "slave":
             raise driver.ReadOnlyError(f"{server.name} is a replica")
         self._check_eviction(server, facts)
+        if not self._agreed:
+            return
         topology = self.client.topology
         here = [number for number in range(self.keys.partitions) if topology.server_of(number) is server]
         groups = [[number] for number in here] if topology.spread else [here]
         candidate = max(time.time_ns() // 1000, self.epoch + 1)
         while groups:
-            arguments = (self.keys.partitions, facts.identity, candidate, self.keys.generation)
+            arguments = (facts.identity, candidate, self.keys.generation)
             calls = [Call(_ENTER, group[0], self._states(group), arguments) for group in groups if group]
             states = [state for reply in await exchange(connection, _commands(calls)) for state in _checked(reply)]
             late = [int(epoch) for what, epoch, *_ in states if what == b"late"]
@@ -94,12 +112,7 @@ class Places:
         _log.warning("%s", problem)
 
     def _learn(self, states: Sequence[Any]) -> None:
-        for what, epoch, generation, partitions, followed in states:
-            if what == b"other":
-                raise InvalidDefinition(
-                    f"partitions must be {int(partitions)}, as the data under the prefix {self.keys.prefix!r} has it, "
-                    f"got {self.keys.partitions}; `milepost repartition` changes it"
-                )
+        for _, epoch, generation, followed in states:
             self._at_least(int(epoch), int(generation))
             self.followed = self.followed or followed == b"1"
         changes = {bytes(what).decode() for what, *_ in states} & {"new", "changed"}
@@ -162,11 +175,11 @@ class Places:
         ]
 
     async def _enter(self, lost: Sequence[int]) -> None:
-        """Begin anew in partitions whose state is lost; who their server is, is known to it already."""
-        for number in lost:
-            server = self.client.topology.server_of(number)
+        """Enter partitions of which nothing is known, or whose state is lost."""
+        for server in {self.client.topology.server_of(number) for number in lost}:
             await server.forget()  # the next connection looks at all of its partitions
         await self.client.open(self.keys.partitions)
+        await self._agree()
 
 
 def _commands(calls: Sequence[Call]) -> list[tuple[Any, ...]]:

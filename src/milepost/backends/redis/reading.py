@@ -75,9 +75,7 @@ class Reader:
         rows: dict[str, Any] = {}
         cursor: bytes = b"0"
         while True:
-            cursor, fields = await self._command(
-                self._keys.partition(key), b"HSCAN", name, cursor, b"COUNT", _PAGE
-            )
+            cursor, fields = await self._command(self._keys.partition(key), b"HSCAN", name, cursor, b"COUNT", _PAGE)
             texts = iter(fields)
             rows.update(
                 (to_text(field[1:]), text.decode())
@@ -116,9 +114,7 @@ class Reader:
         for number in servers.values():
             cursor: bytes = b"0"
             while True:
-                cursor, found = await self._command(
-                    number, b"SCAN", cursor, b"MATCH", pattern, b"COUNT", _PAGE
-                )
+                cursor, found = await self._command(number, b"SCAN", cursor, b"MATCH", pattern, b"COUNT", _PAGE)
                 yield found
                 if cursor == b"0":
                     break
@@ -132,11 +128,18 @@ class Reader:
         matches = pattern_to_regex(pattern).fullmatch
         given: set[str] = set()
         async for names in self.names(self._keys.pattern("r")):
-            found = {key for kind, generation, key in map(Keys.parse, names) if generation == self._keys.generation}
+            found = {key for _, generation, key in map(Keys.parse, names) if generation == self._keys.generation}
             page = [key for key in found if key not in given and matches(key)]
             given.update(page)
             for key in await self.holding(page) if page else ():
                 yield key
+
+    async def clear_away(self) -> None:
+        """Delete what was written before the last flush, which nobody can see any more."""
+        keys = self._keys
+        async for names in self.names(keys.pattern("?")):
+            old = [name for name in names if keys.is_past(name)]
+            await self._client.ask_all([Call(None, keys.partition_by_tag(name), (), (b"UNLINK", name)) for name in old])
 
     async def due(self, until: float | str, limit: int) -> list[tuple[float, str]]:
         """Return deadlines and keys of records that are due, the earliest first."""

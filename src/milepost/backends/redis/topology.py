@@ -40,7 +40,7 @@ class Topology(ABC):
 
     @abstractmethod
     def server_of(self, partition: int) -> Server:
-        """Return the server that has a partition.
+        """Return the server that has a partition, or with -1 what belongs to none.
 
         Raises:
             SlotNotCoveredError: when no server has it.
@@ -104,16 +104,14 @@ class ClusterTopology(Topology):
 
     Args:
         client: how to reach it.
-        tags: the hash tags of the partitions.
+        tags: the hash tags of the partitions, and then that of what belongs to none.
         timeout: for how many seconds to wait for replies.
         on_connected: told of each new connection.
     """
 
     spread = True
 
-    def __init__(
-        self, client: RedisCluster, tags: Sequence[bytes], timeout: float, on_connected: OnConnected
-    ) -> None:
+    def __init__(self, client: RedisCluster, tags: Sequence[bytes], timeout: float, on_connected: OnConnected) -> None:
         super().__init__(timeout, on_connected)
         self._client = client
         self._slots = [slot_of(tag[1:-1]) for tag in tags]
@@ -122,7 +120,7 @@ class ClusterTopology(Topology):
 
     async def open(self) -> None:
         async with asyncio.timeout(self._timeout):
-            await self._client.initialize()
+            _ = await self._client.initialize()
 
     def server_of(self, partition: int) -> Server:
         return self._server(self._client.nodes_manager.get_node_from_slot(self._slots[partition]))
