@@ -26,6 +26,7 @@ __all__ = [
     "ImmediateAuthority",
     "LoadedRecord",
     "NeedDefinitions",
+    "NotHeld",
     "OutboxEvent",
     "Outcome",
     "Record",
@@ -261,6 +262,10 @@ class TooLarge(NamedTuple):
     reason: str
 
 
+class NotHeld(NamedTuple):
+    """The record has to be read from the store first; nothing was applied."""
+
+
 class Undecided(NamedTuple):
     """For this record the backend did not answer, while it did for others; ``error`` says what that means.
 
@@ -270,7 +275,7 @@ class Undecided(NamedTuple):
     error: BackendUnavailable
 
 
-Outcome = Committed | Conflict | Duplicate | NeedDefinitions | StaleEpoch | TooLarge | Undecided
+Outcome = Committed | Conflict | Duplicate | NeedDefinitions | StaleEpoch | TooLarge | NotHeld | Undecided
 
 
 class Authority(ABC):

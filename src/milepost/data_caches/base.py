@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from milepost.data_stores.base import BaseDataStore, RecordChange
-from milepost.records import Authority
+from milepost.records import Authority, Commit, LoadedRecord, Outcome
 
 __all__ = ["BaseDataCache", "LeadingCache"]
 
@@ -56,6 +56,21 @@ class LeadingCache(BaseDataCache):
             What has to be taken back from the store, because everything was flushed meanwhile.
         """
 
+    async def load_held(self, keys: Sequence[str]) -> tuple[dict[str, LoadedRecord], list[str]]:
+        """Read records without asking the store.
+
+        Returns:
+            The records, and the keys of those that only the store may have.
+        """
+        return await self.load(keys), []
+
+    async def commit_held(self, commits: Sequence[Commit]) -> list[Outcome]:
+        """Like :meth:`commit`, but answer ``NotHeld`` where the store would have to be asked first."""
+        return await self.commit(commits)
+
     @abstractmethod
     async def not_saved(self, changes: Sequence[RecordChange]) -> None:
         """Note that the store did not take these: anybody may try again."""
+
+    async def let_go(self) -> None:
+        """Let records go that the store has and that nobody asked for in a while, where that is not done otherwise."""

@@ -275,7 +275,7 @@ local function decide(key, commit)
     before.removed = removed ~= ''
     before.exists = not before.removed
   elseif place.followed and commit.ticket ~= place.evictions then
-    return { '?' }
+    return { find(commit.flags, 'd', 1, true) and 'u' or '?' }
   end
   local standing = before.exists and before.standing or '-'
   if standing ~= commit.base or not before.exists then

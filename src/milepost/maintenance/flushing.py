@@ -44,6 +44,7 @@ class Flusher:
             await self._alarm.sleep(self._interval)
             try:
                 await self.flush()
+                await self._cache.let_go()
             except (BackendUnavailable, RecordTooLarge) as error:
                 if self.last_error is None:
                     _log.warning("the store is behind by %d groups: %s", self._cache.backlog, error)

@@ -42,6 +42,13 @@ class Notes:
         self.in_doubt: OrderedDict[bytes, None] = OrderedDict()
         """Ids of commits whose reply was lost."""
 
+    def note_ticket(self, key: str, ticket: str) -> None:
+        """Note that neither Redis nor the store had a record, and what says whether that can still be so."""
+        self.tickets[key] = ticket
+        self.tickets.move_to_end(key)
+        if len(self.tickets) > _NOTED:
+            self.tickets.popitem(last=False)
+
     def note_doubt(self, commit: Commit, outcome: Outcome) -> None:
         """Remember commits of which it is not known whether they were applied, for when they are sent again."""
         if isinstance(outcome, Undecided) and isinstance(outcome.error, CommitUncertain):
@@ -70,10 +77,10 @@ class RecordCalls:
 
     async def commit(self, keys: Keys, commits: Sequence[Commit], notes: Notes) -> list[Any]:
         """Send commits; return a reply for each, or what is raised where there is none."""
-        groups = self._groups(keys, [commit.key for commit in commits])
+        groups = self.groups(keys, [commit.key for commit in commits])
         moments = [self._next_moment() for _ in commits]
         calls = [self._commit_call(keys, [(commits[n], moments[n]) for n in group], notes) for group in groups]
-        return self._apart(groups, len(commits), await self._client.run(calls))
+        return self.apart(groups, len(commits), await self._client.run(calls))
 
     def _commit_call(self, keys: Keys, commits: Sequence[tuple[Commit, str]], notes: Notes) -> Call:
         kept, removal_ms, ids_ms = self._settings
@@ -114,9 +121,9 @@ class RecordCalls:
         Raises:
             CacheUnavailable: when a server does not answer.
         """
-        groups = self._groups(keys, wanted)
+        groups = self.groups(keys, wanted)
         calls = [self.each(_LOAD, keys, [wanted[n] for n in group], (most_rows,)) for group in groups]
-        return self._apart(groups, len(wanted), await self._client.ask_all(calls))
+        return self.apart(groups, len(wanted), await self._client.ask_all(calls))
 
     def each(self, what: Script, keys: Keys, records: Sequence[str], arguments: Sequence[Any] = ()) -> Call:
         """Return a call of a script that takes the generation, the number of records and other arguments."""
@@ -127,7 +134,7 @@ class RecordCalls:
             (keys.generation, len(records), *arguments),
         )
 
-    def _groups(self, keys: Keys, records: Sequence[str]) -> list[Sequence[int]]:
+    def groups(self, keys: Keys, records: Sequence[str]) -> list[Sequence[int]]:
         """Return which records share a call, by their position: any on one server, those of a slot on a cluster."""
         if not self._spread:
             return [range(start, min(start + _AT_ONCE, len(records))) for start in range(0, len(records), _AT_ONCE)]
@@ -150,7 +157,7 @@ class RecordCalls:
         return names
 
     @staticmethod
-    def _apart(groups: Sequence[Sequence[int]], number: int, replies: Sequence[Any]) -> list[Any]:
+    def apart(groups: Sequence[Sequence[int]], number: int, replies: Sequence[Any]) -> list[Any]:
         """Return the replies to groups as replies to their records."""
         if len(groups) == 1 and not isinstance(replies[0], Exception):
             return list(replies[0])

@@ -9,6 +9,7 @@ the partitions evenly.
 ::
 
     {milepost}n                 how many partitions there are
+    {milepost}v                 while it is there, nobody looks for idle records
     {milepost:3.17}e            epoch and generation of the partition
     {milepost:3.17}d0           definitions by hash            (0 is the generation: a flush begins the next)
     {milepost:3.17}o0           outbox, a stream

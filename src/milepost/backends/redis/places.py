@@ -37,7 +37,8 @@ class Places:
     def __init__(self, prefix: str, partitions: int, *, allow_eviction: bool) -> None:
         self.keys = Keys(prefix, partitions)
         self.epoch = 0
-        self.followed = False
+        self.follows = False
+        """Whether this process has a store that follows."""
         self._allow_eviction = allow_eviction
         self._client: RedisClient | None = None
         self._agreed = False
@@ -88,7 +89,7 @@ class Places:
         groups = [[number] for number in here] if topology.spread else [here]
         candidate = max(time.time_ns() // 1000, self.epoch + 1)
         while groups:
-            arguments = (facts.identity, candidate, self.keys.generation)
+            arguments = (facts.identity, candidate, self.keys.generation, int(self.follows))
             calls = [Call(_ENTER, group[0], self._states(group), arguments) for group in groups if group]
             states = [state for reply in await exchange(connection, _commands(calls)) for state in _checked(reply)]
             late = [int(epoch) for what, epoch, *_ in states if what == b"late"]
@@ -113,8 +114,12 @@ class Places:
 
     def _learn(self, states: Sequence[Any]) -> None:
         for _, epoch, generation, followed in states:
+            if followed == b"1" and not self.follows:
+                raise InvalidDefinition(
+                    "a store follows this Redis: idle groups are in the store alone, so every manager needs it; "
+                    "pass data_store"
+                )
             self._at_least(int(epoch), int(generation))
-            self.followed = self.followed or followed == b"1"
         changes = {bytes(what).decode() for what, *_ in states} & {"new", "changed"}
         if changes:
             self.on_new_server(changes.pop())
@@ -137,6 +142,15 @@ class Places:
                 await self._enter(lost)
             elif (self.epoch, self.keys.generation) == (epoch, generation):
                 return
+
+    async def follow(self) -> bool:
+        """Have commits marked for a store; return whether they were already."""
+        numbers = range(self.keys.partitions)
+        calls = [Call(None, n, (), (b"HSET", self.keys.state(n), b"followed", b"1")) for n in numbers]
+        known = [Call(None, n, (), (b"HGET", self.keys.state(n), b"followed")) for n in numbers]
+        before = await self.client.ask_all(known)
+        await self.client.ask_all(calls)
+        return all(value == b"1" for value in before)
 
     async def begin_epoch(self, *, flushed: bool) -> int:
         """Begin a new epoch everywhere, and with a flush a new generation, in which there is nothing.

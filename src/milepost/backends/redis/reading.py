@@ -12,6 +12,7 @@ from milepost.backends.redis.encoding import record_of, revision_text, state_of
 from milepost.backends.redis.keys import Keys, to_text
 from milepost.backends.redis.places import Places
 from milepost.backends.redis.scripts import Call, script
+from milepost.errors import CacheUnavailable
 from milepost.records import LoadedRecord
 
 __all__ = ["Reader"]
@@ -22,7 +23,9 @@ _DEFINE: Final = script("define.lua")
 _STANDS: Final = script("stands.lua")
 
 _PAGE: Final = 1000
+_MOST_ROWS: Final = 1000
 _TRIES: Final = 3
+_TRIES_WHILE_FLUSHED: Final = 10
 _UNBOUNDED: Final = 1 << 53
 
 
@@ -47,6 +50,34 @@ class Reader:
         return await self._client.ask(Call(None, partition, (), arguments))
 
     # --- records -----------------------------------------------------------------------
+
+    async def records(self, records: Sequence[str]) -> tuple[dict[str, LoadedRecord], dict[str, str]]:
+        """Return the records that are here; and those that only the store may have, with what is to be said then."""
+        found: dict[str, LoadedRecord] = {}
+        elsewhere: dict[str, str] = {}
+        wanted = list(records)
+        for _ in range(_TRIES_WHILE_FLUSHED):
+            again: list[str] = []
+            replies = await self._calls.load(self._keys, wanted, _MOST_ROWS) if wanted else []
+            for key, reply in zip(wanted, replies, strict=True):
+                kind = reply[0]
+                if kind == b"w":
+                    found[key] = record_of(reply)
+                elif kind == b"l":
+                    large = await self.large_record(key)
+                    if large is None:
+                        again.append(key)
+                    else:
+                        found[key] = large
+                elif kind == b"g":
+                    again.append(key)
+                elif kind == b"-" and reply[1]:
+                    elsewhere[key] = reply[1].decode()
+            if not again:
+                return found, elsewhere
+            wanted = again
+            await self._places.refresh()
+        raise CacheUnavailable(f"Redis at {self._client.name} is being flushed again and again")
 
     async def large_record(self, key: str) -> LoadedRecord | None:
         """Read a record of very many rows page by page, so that nobody else waits for it; None where it is gone.
@@ -99,6 +130,11 @@ class Reader:
             for key, holds in zip(group, reply, strict=True)
             if holds
         ]
+
+    async def not_here(self, records: Sequence[str]) -> list[str]:
+        """Return which of these records Redis knows nothing of, not even that they were removed."""
+        calls = [Call(None, self._keys.partition(key), (), (b"EXISTS", self._keys.record(key))) for key in records]
+        return [key for key, here in zip(records, await self._client.ask_all(calls), strict=True) if not here]
 
     async def has_row(self, key: str, name: str) -> bool:
         """Return whether a record has a row."""
