@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
 
-from milepost import MemoryDataStore, SQLiteDataStore, TrackingManager
+from milepost import MemoryDataStore, RedisDataCache, SQLiteDataStore, TrackingManager
 from milepost.testing import EventRecorder, ManualClock
-from tests.servers.fixtures import mongodb, own_mongodb
+from tests.servers.fixtures import mongodb, own_mongodb, redis_cluster, redis_server
 
-__all__ = ["mongodb", "own_mongodb"]
+__all__ = ["mongodb", "own_mongodb", "redis_cluster", "redis_server"]
 
-WAYS = ("memory", "sqlite through", "sqlite behind")
+_numbers = count()
+
+WAYS = ("memory", "sqlite through", "sqlite behind", "redis")
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +27,9 @@ def nothing_blocks_the_loop() -> Iterator[None]:
     with blockbuster_ctx("milepost") as blocking:
         # PyMongo looks whether it runs in a container, once for each server that it begins to watch.
         blocking.functions["os.stat"].can_block_in("pymongo/pool_options.py", "get_container_env_info")
+        # fakeredis looks up which redis-py there is for each connection; the real driver does so for each client.
+        blocking.functions["os.stat"].can_block_in("redis/utils.py", "get_lib_version")
+        blocking.functions["io.TextIOWrapper.read"].can_block_in("redis/utils.py", "get_lib_version")
         yield
 
 
@@ -36,8 +42,9 @@ def clock() -> ManualClock:
 class Place:
     """Somewhere to keep groups, which several managers can open one after the other."""
 
-    def __init__(self, way: str, clock: ManualClock, folder: Path) -> None:
+    def __init__(self, way: str, clock: ManualClock, folder: Path, redis_port: int = 0) -> None:
         self.way = way
+        self._redis = (redis_port, f"{folder.name}.{next(_numbers)}")
         self.clock = clock
         self.path = folder / "t.db"
         self._memory = MemoryDataStore()
@@ -47,6 +54,10 @@ class Place:
         settings = {"clock": self.clock, **settings}
         if self.way == "memory":
             return TrackingManager(data_store=self._memory, **settings)
+        if self.way == "redis":
+            port, prefix = self._redis
+            settings["data_cache"] = RedisDataCache("127.0.0.1", port, key_prefix=prefix)
+            return TrackingManager(**settings)
         return TrackingManager(
             data_store=SQLiteDataStore(self.path, synchronous="OFF"), write=self.way.split()[1], **settings
         )
@@ -55,10 +66,11 @@ class Place:
 @pytest.fixture(params=WAYS)
 def place(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> Place:
     """Each way to keep groups in turn; opening it again is a restart."""
-    return Place(request.param, clock, tmp_path)
+    port = request.getfixturevalue("redis_server").port if request.param == "redis" else 0
+    return Place(request.param, clock, tmp_path, port)
 
 
-@pytest.fixture(params=WAYS[1:])
+@pytest.fixture(params=WAYS[1:3])
 def file_place(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> Place:
     """The ways that survive a restart because they are written to a file."""
     return Place(request.param, clock, tmp_path)

@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from milepost.conditions.where import where as where
     from milepost.data_caches.base import BaseDataCache as BaseDataCache
     from milepost.data_caches.memory import MemoryDataCache as MemoryDataCache
+    from milepost.data_caches.redis import RedisDataCache as RedisDataCache
     from milepost.data_stores.base import BaseDataStore as BaseDataStore
     from milepost.data_stores.memory import MemoryDataStore as MemoryDataStore
     from milepost.data_stores.mongodb import MongoDBDataStore as MongoDBDataStore
@@ -247,6 +248,7 @@ _NAMES = {
     "milepost.conditions.where": "where",
     "milepost.data_caches.base": "BaseDataCache",
     "milepost.data_caches.memory": "MemoryDataCache",
+    "milepost.data_caches.redis": "RedisDataCache",
     "milepost.data_stores.base": "BaseDataStore",
     "milepost.data_stores.memory": "MemoryDataStore",
     "milepost.data_stores.mongodb": "MongoDBDataStore",
@@ -345,6 +347,7 @@ __all__ = [
     "Overflow",
     "QueueOverflow",
     "RecordTooLarge",
+    "RedisDataCache",
     "Rejected",
     "ResetPolicy",
     "SQLiteDataStore",

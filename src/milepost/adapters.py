@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from milepost.data_caches.base import BaseDataCache
+from milepost.data_caches.base import BaseDataCache, LeadingCache
 from milepost.data_caches.memory import MemoryDataCache
 from milepost.data_stores.base import BaseDataStore
 from milepost.data_stores.memory import MemoryDataStore
@@ -17,13 +17,30 @@ __all__ = ["Arrangement", "Write", "arrange", "cache_from_url", "store_from_url"
 
 Write = Literal["through", "behind"]
 
+_REPLICAS: Final = 100_000
+_REDIS_SCHEMES: Final = (
+    "redis",
+    "rediss",
+    "unix",
+    "redis+cluster",
+    "rediss+cluster",
+    "redis+sentinel",
+    "rediss+sentinel",
+)
+
 
 class Arrangement(NamedTuple):
-    """Who decides, where replicas are held, and whether the store follows."""
+    """Who decides, where replicas are held, whether a store follows, and whether it must be ours alone."""
 
     authority: Authority
     table: Replicas
     write: Write
+    leader: LeadingCache | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other process may have the store."""
+        return self.leader is not None and self.leader.alone
 
 
 def arrange(cache: BaseDataCache, store: BaseDataStore, write: Write | None) -> Arrangement:
@@ -41,7 +58,7 @@ def arrange(cache: BaseDataCache, store: BaseDataStore, write: Write | None) -> 
     if write not in (None, "through", "behind"):
         raise InvalidDefinition(f'write must be "through" or "behind", got {write!r}')
     if not isinstance(cache, MemoryDataCache):
-        return Arrangement(cache, Replicas(100_000), "behind")
+        return _behind_shared(cache, store, write)
     if isinstance(store, MemoryDataStore):
         if write == "behind":
             raise InvalidDefinition('write="behind" needs a store that lasts, such as SQLiteDataStore')
@@ -49,20 +66,39 @@ def arrange(cache: BaseDataCache, store: BaseDataStore, write: Write | None) -> 
         return Arrangement(store, store.table, "through")
     if write == "behind":
         cache.lead(store)
-        return Arrangement(cache, cache.table, "behind")
+        return Arrangement(cache, cache.table, "behind", cache)
     return Arrangement(store, cache.table, "through")
 
 
+def _behind_shared(cache: BaseDataCache, store: BaseDataStore, write: Write | None) -> Arrangement:
+    """A cache that many processes share decides; a store that lasts follows."""
+    if write == "through":
+        raise InvalidDefinition('write="through" needs a MemoryDataCache: a shared cache decides commits itself')
+    table = Replicas(_REPLICAS)
+    if not store.lasting:
+        return Arrangement(cache, table, "behind")
+    if not isinstance(cache, LeadingCache):
+        raise InvalidDefinition(f"no store can follow {cache!r}: it is no LeadingCache")
+    cache.lead(store)
+    return Arrangement(cache, table, "behind", cache)
+
+
 def cache_from_url(url: str) -> BaseDataCache:
-    """Build a cache: ``memory://``.
+    """Build a cache: ``memory://``, ``redis://host:6379/0``, ``rediss://…``, ``redis+cluster://…``, ``redis+sentinel://…``.
 
     Raises:
         InvalidDefinition: for any other scheme.
+        MissingExtra: when the driver is not installed.
     """
     scheme = _parts("cache_url", url).scheme
     if scheme == "memory":
         return MemoryDataCache()
-    raise InvalidDefinition(f"cache_url must begin with memory://, got {url!r}")
+    if scheme in _REDIS_SCHEMES:
+        from milepost.data_caches.redis import RedisDataCache
+
+        return RedisDataCache.from_url(url)
+    schemes = ", ".join(f"{name}://" for name in ("memory", *_REDIS_SCHEMES))
+    raise InvalidDefinition(f"cache_url must begin with one of {schemes}, got {url!r}")
 
 
 def _parts(name: str, url: str) -> SplitResult:

@@ -30,6 +30,10 @@ class Adopter:
             record.rows = {}
             record.broken = None
             record.seen = None
+        for name in loaded.drops:
+            record.rows.pop(name, None)
+            if record.broken:
+                record.broken.pop(name, None)
         for name, row in loaded.rows.items():
             if not isinstance(row, str):
                 record.rows[name] = row

@@ -14,7 +14,7 @@ import logging
 import os
 import random
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from milepost._clock import Clock
 from milepost._tasks import Tasks
 from milepost.adoption import Adopter
 from milepost.bus.dispatcher import Delivery, Dispatcher, delivered
+from milepost.data_caches.base import LeadingCache
 from milepost.errors import (
     BackendUnavailable,
     CommitConflict,
@@ -40,10 +41,12 @@ from milepost.records import (
     ImmediateAuthority,
     LoadedRecord,
     NeedDefinitions,
+    NotHeld,
     Outcome,
     Record,
     StaleEpoch,
     TooLarge,
+    Undecided,
 )
 from milepost.replicas import Replicas
 from milepost.tracking.commands import Command
@@ -119,11 +122,13 @@ class Committer(OnTheSpot):
         self._timeout = timeout
         self._pending: dict[str, list[Waiting]] = {}
         self._in_flight: set[str] = set()
+        self._fetching: set[str] = set()
         self._delayed = 0
         self._closed = False
         self._rounds = 0
         self._idle: asyncio.Future[None] | None = None
         self._commit_ids = _commit_ids()
+        self._leader = authority if isinstance(authority, LeadingCache) and self._immediate is None else None
         self.conflicts = 0
 
     async def start(self) -> None:
@@ -133,7 +138,7 @@ class Committer(OnTheSpot):
     @property
     def waiting(self) -> int:
         """How many commands have not come to an end."""
-        return sum(map(len, self._pending.values())) + len(self._in_flight) + self._delayed
+        return sum(map(len, self._pending.values())) + len(self._in_flight) + len(self._fetching) + self._delayed
 
     def run_now(self, key: str, command: Command) -> tuple[Any, Delivery] | None:
         return None if key in self._pending else super().run_now(key, command)
@@ -210,7 +215,7 @@ class Committer(OnTheSpot):
         batch: dict[str, list[Waiting]] = {}
         taken = 0
         for key in list(self._pending):
-            if key in self._in_flight:
+            if key in self._in_flight or key in self._fetching:
                 continue
             line = self._pending[key]
             room = 1 if line[0].alone else _ROUND_SIZE - taken
@@ -224,10 +229,16 @@ class Committer(OnTheSpot):
         return batch
 
     async def _round(self, batch: dict[str, list[Waiting]]) -> None:
-        await self._load([key for key in batch if self._table.get(key) is None])
+        unknown = [key for key in batch if self._table.get(key) is None]
+        if unknown and self._leader is not None:
+            await self._load_held(self._leader, unknown, batch)
+        else:
+            await self._load(unknown)
         if self._immediate is not None:
             for key, line in batch.items():
                 self._run_line(self._immediate, self._record(key), line)
+            return
+        if not batch:
             return
         now = self._now()
         drafts = {key: self._work_out(self._record(key), line, now) for key, line in batch.items()}
@@ -305,6 +316,8 @@ class Committer(OnTheSpot):
         """Send commits; send them again, with their ids, while the reply stays away."""
         for attempt in range(_RESENDS):
             try:
+                if self._leader is not None:
+                    return await self._leader.commit_held(commits)
                 return await self._authority.commit(commits)
             except CommitUncertain:
                 if attempt == _RESENDS - 1:
@@ -338,6 +351,14 @@ class Committer(OnTheSpot):
             return
         if isinstance(outcome, TooLarge):
             raise RecordTooLarge(f"group {key!r}: {outcome.reason}; nothing was changed")
+        if isinstance(outcome, NotHeld):
+            self._table.drop(key)  # it is fetched when its turn comes
+            self._lost_race(key, line)
+            return
+        if isinstance(outcome, Undecided):
+            self._table.drop(key)
+            _fail_all([line], outcome.error)
+            return
         if isinstance(outcome, Conflict):
             await self._adopt(draft.record, outcome.now)
         elif isinstance(outcome, Duplicate):
@@ -383,22 +404,68 @@ class Committer(OnTheSpot):
 
     # --- replicas ----------------------------------------------------------------------
 
-    async def _load(self, keys: list[str]) -> None:
-        if not keys:
-            return
+    async def _load_with(
+        self, load: Callable[[list[str]], Awaitable[Mapping[str, LoadedRecord]]], keys: list[str]
+    ) -> list[Record]:
         while True:
-            epoch = self._immediate.epoch_now if self._immediate is not None else None
-            loaded = await self._authority.load(keys)
+            epoch = self._epoch_now
+            loaded = await load(keys)
             records = [Record(key, 0) for key in keys]
             for record in records:
                 if record.key in loaded:
                     await self._adopter.adopt(record, loaded[record.key])
-            if self._immediate is None or self._immediate.epoch_now == epoch:
-                break  # otherwise everything was flushed meanwhile
-        for record in records:
+            if self._epoch_now == epoch:
+                return records  # otherwise everything was flushed meanwhile
+
+    async def _load(self, keys: list[str]) -> None:
+        if not keys:
+            return
+        for record in await self._load_with(self._authority.load, keys):
             self._table.hold(record)
             if self._immediate is not None:
                 self._immediate.note_deadline(record, record.deadline)
+
+    async def _load_held(self, leader: LeadingCache, keys: list[str], batch: dict[str, list[Waiting]]) -> None:
+        """Load what the cache holds; what only the store may have leaves the batch, and nobody else waits for it."""
+        elsewhere: list[str] = []
+
+        async def load(wanted: list[str]) -> Mapping[str, LoadedRecord]:
+            nonlocal elsewhere
+            found, elsewhere = await leader.load_held(wanted)
+            return found
+
+        records = await self._load_with(load, keys)
+        away = {key: batch.pop(key) for key in elsewhere}
+        for record in records:
+            if record.key not in away:
+                self._table.hold(record)
+        if away:
+            self._fetching.update(away)
+            _ = self._tasks.spawn(self._fetch(away), "fetching")
+
+    async def _fetch(self, lines: dict[str, list[Waiting]]) -> None:
+        """Have records read from the store, and put their commands in line again."""
+        try:
+            await self._load(list(lines))
+        except Exception as error:
+            _fail_all(lines.values(), error)
+            if not isinstance(error, MilepostError):
+                _log.exception("records could not be read from the store")
+        except asyncio.CancelledError:
+            _fail_all(lines.values(), ManagerClosed())
+            raise
+        finally:
+            self._fetching.difference_update(lines)
+            for key, line in lines.items():
+                waiting = [item for item in line if not item.future.done()]
+                if waiting and not self._closed:
+                    self._enqueue(key, waiting, first=True)
+            self._kick()
+            self._note_idle()
+
+    @property
+    def _epoch_now(self) -> int:
+        return self._epoch if self._immediate is None else self._immediate.epoch_now
 
     def close(self) -> None:
         """Take no more; who still waits is told that the manager was closed."""
@@ -413,13 +480,13 @@ class Committer(OnTheSpot):
 
     async def settle(self) -> None:
         """Return when no command is on its way."""
-        while self._pending or self._rounds or self._delayed:
+        while self._pending or self._rounds or self._delayed or self._fetching:
             if self._idle is None:
                 self._idle = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._idle)
 
     def _note_idle(self) -> None:
-        if self._idle is not None and not self._rounds and not self._pending:
+        if self._idle is not None and not self._rounds and not self._pending and not self._fetching:
             if not self._idle.done():
                 self._idle.set_result(None)
             self._idle = None

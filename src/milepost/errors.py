@@ -117,6 +117,9 @@ class CommitUncertain(CacheUnavailable):
 class StoreUnavailable(BackendUnavailable):
     """The store does not answer."""
 
+    keys: frozenset[str] = frozenset()
+    """The groups that would have to be read from the store, where others can be worked on without it."""
+
 
 class StoreLeased(MilepostError):
     """Another process has the store open in a way that excludes this one."""

@@ -25,7 +25,7 @@ from milepost.data_caches.base import BaseDataCache
 from milepost.data_caches.memory import MemoryDataCache
 from milepost.data_stores.base import BaseDataStore
 from milepost.data_stores.memory import MemoryDataStore
-from milepost.errors import InvalidDefinition, ManagerClosed, MilepostError
+from milepost.errors import BackendUnavailable, InvalidDefinition, ManagerClosed, MilepostError
 from milepost.live import LiveObjects
 from milepost.maintenance.expiry import Sweeper
 from milepost.maintenance.flushing import Flusher
@@ -116,8 +116,10 @@ class TrackingManager(Announcer):
         self._clock: Clock = SystemClock() if clock is None else arguments.clock(clock)
         self._window = arguments.whole("dedup_window", dedup_window)
         self._close_timeout = arguments.seconds("close_timeout", close_timeout)
-        self._authority, self._table, arranged = arrange(self.data_cache, self.data_store, write)
-        self.write: Write = arranged
+        arranged = arrange(self.data_cache, self.data_store, write)
+        self._authority, self._table = arranged.authority, arranged.table
+        self._leader, self._alone = arranged.leader, arranged.alone
+        self.write: Write = arranged.write
         self._tasks = Tasks()
         self._book = PlanBook()
         super().__init__(Dispatcher(self._tasks, on_wants_changed=self._forget_plans))
@@ -139,8 +141,8 @@ class TrackingManager(Announcer):
         self._committer.on_deadline = self._sweeper.note
         interval = arguments.seconds("flush_interval", flush_interval)
         self._flusher: Flusher | None = None
-        if self.write == "behind" and isinstance(self.data_cache, MemoryDataCache):
-            self._flusher = Flusher(self.data_cache, self.data_store, self._clock, interval)
+        if self._leader is not None:
+            self._flusher = Flusher(self._leader, self.data_store, self._clock, interval)
         self._started = False
         self._closed = False
         self._starting: asyncio.Task[None] | None = None
@@ -149,7 +151,7 @@ class TrackingManager(Announcer):
 
     @classmethod
     def open(cls, cache_url: str = "memory://", store_url: str = "memory://", **settings: Any) -> Self:
-        """Build a manager from URLs: ``memory://`` and ``sqlite:///track.db``.
+        """Build a manager from URLs: ``memory://``, ``redis://localhost:6379/0``, ``sqlite:///track.db``.
 
         Args:
             cache_url: where this process works.
@@ -200,7 +202,7 @@ class TrackingManager(Announcer):
             for adapter in (self.data_store, self.data_cache):
                 await adapter.open(self._clock, self._window)
                 opened.append(adapter)
-            await self.data_store.lease(exclusive=self.write == "behind")
+            await self.data_store.lease(exclusive=self._alone)
             await self._committer.start()
         except BaseException:
             for adapter in reversed(opened):
@@ -235,7 +237,7 @@ class TrackingManager(Announcer):
             with anyio.move_on_after(self._close_timeout):
                 await self._settle()
             if self._flusher is not None:
-                await self._flusher.flush()
+                await self._last_flush(self._flusher)
         finally:
             self._dispatcher.close()
             await self._tasks.aclose()
@@ -243,6 +245,14 @@ class TrackingManager(Announcer):
             self._dispatcher.give_up()
             for adapter in (self.data_cache, self.data_store):
                 await adapter.aclose()
+
+    async def _last_flush(self, flusher: Flusher) -> None:
+        try:
+            await flusher.flush()
+        except BackendUnavailable as error:
+            if self._alone:
+                raise
+            _log.warning("closing while the store is behind, which others may mend: %s", error)
 
     async def _ready(self, group_id: str) -> None:
         arguments.group(group_id)
@@ -632,7 +642,7 @@ class TrackingManager(Announcer):
 
     def status(self) -> ManagerStatus:
         """Return what is going on inside."""
-        cache, dispatcher = self.data_cache, self._dispatcher
+        dispatcher = self._dispatcher
         return ManagerStatus(
             started=self._started,
             closed=self._closed,
@@ -640,7 +650,7 @@ class TrackingManager(Announcer):
             replicas=len(self._table),
             evicted=self._table.evicted,
             waiting=self._committer.waiting,
-            backlog=cache.backlog if isinstance(cache, MemoryDataCache) else 0,
+            backlog=0 if self._leader is None else self._leader.backlog,
             store_error=None if self._flusher is None else self._flusher.last_error,
             conflicts=self._committer.conflicts,
             emitted=dispatcher.emitted,

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from milepost._clock import Clock
+from milepost.errors import BackendUnavailable
 
 __all__ = [
     "Authority",
@@ -25,6 +26,7 @@ __all__ = [
     "ImmediateAuthority",
     "LoadedRecord",
     "NeedDefinitions",
+    "NotHeld",
     "OutboxEvent",
     "Outcome",
     "Record",
@@ -34,6 +36,7 @@ __all__ = [
     "Row",
     "StaleEpoch",
     "TooLarge",
+    "Undecided",
 ]
 
 
@@ -246,13 +249,15 @@ class LoadedRecord(NamedTuple):
     """A record, or what changed in it, as an adapter read it.
 
     ``rows`` are rows of the engine's own (memory) or text that :meth:`Row.encoded` made.
-    ``whole`` says whether rows that are not here are not there.
+    ``whole`` says whether rows that are not here are not there; otherwise ``drops`` names
+    those that are gone.
     """
 
     state: RecordState
     rows: Mapping[str, Any]
     seen: Sequence[bytes] = ()
     whole: bool = True
+    drops: Sequence[str] = ()
 
 
 class Committed(NamedTuple):
@@ -289,7 +294,20 @@ class TooLarge(NamedTuple):
     reason: str
 
 
-Outcome = Committed | Conflict | Duplicate | NeedDefinitions | StaleEpoch | TooLarge
+class NotHeld(NamedTuple):
+    """The record has to be read from the store first; nothing was applied."""
+
+
+class Undecided(NamedTuple):
+    """For this record the backend did not answer, while it did for others; ``error`` says what that means.
+
+    ``CommitUncertain``: it may have been applied. Otherwise nothing was changed.
+    """
+
+    error: BackendUnavailable
+
+
+Outcome = Committed | Conflict | Duplicate | NeedDefinitions | StaleEpoch | TooLarge | NotHeld | Undecided
 
 
 class Authority(ABC):

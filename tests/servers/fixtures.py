@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.mongodb import MongoServer, Unavailable
+from tests.servers.valkey import ValkeyCluster, ValkeyServer
 
 
 def started(server: MongoServer) -> MongoServer:
@@ -43,3 +44,25 @@ def own_mongodb(tmp_path: Path) -> Iterator[MongoServer]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """A Redis server that keeps nothing on disk."""
+    server = ValkeyServer(tmp_path_factory.mktemp("redis"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyCluster]:
+    """A Redis cluster of three nodes."""
+    cluster = ValkeyCluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()

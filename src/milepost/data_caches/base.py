@@ -1,12 +1,15 @@
-"""What every cache is: a record adapter that can tell what it holds."""
+"""What every cache is: a record adapter that can tell what it holds; and some decide while a store follows."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
 
-from milepost.records import Authority
+from milepost.data_stores.base import BaseDataStore, RecordChange
+from milepost.records import Authority, Commit, LoadedRecord, Outcome
 
-__all__ = ["BaseDataCache"]
+__all__ = ["BaseDataCache", "LeadingCache"]
 
 
 class BaseDataCache(Authority):
@@ -20,3 +23,54 @@ class BaseDataCache(Authority):
             group_id: the group.
             name: a tracker's name; None asks for the group.
         """
+
+
+class LeadingCache(BaseDataCache):
+    """A cache that decides commits itself, and tells a store that follows what changed."""
+
+    alone: ClassVar[bool] = False
+    """Whether what the store has not seen is lost with this process, so that nobody else may have the store."""
+
+    @abstractmethod
+    def lead(self, store: BaseDataStore) -> None:
+        """Be the authority; ``store`` follows. Called before ``open``."""
+
+    @property
+    @abstractmethod
+    def backlog(self) -> int:
+        """How many records the store has not seen as they are, as far as this process knows."""
+
+    @abstractmethod
+    async def measure(self) -> int:
+        """Count the records that the store has not seen as they are."""
+
+    @abstractmethod
+    async def unsaved(self, limit: int) -> list[RecordChange]:
+        """Return what the store has not seen of up to ``limit`` records; nobody else is given the same meanwhile."""
+
+    @abstractmethod
+    async def saved(self, changes: Sequence[RecordChange]) -> list[RecordChange]:
+        """Note that the store has confirmed these; what changed meanwhile stays unsaved.
+
+        Returns:
+            What has to be taken back from the store, because everything was flushed meanwhile.
+        """
+
+    async def load_held(self, keys: Sequence[str]) -> tuple[dict[str, LoadedRecord], list[str]]:
+        """Read records without asking the store.
+
+        Returns:
+            The records, and the keys of those that only the store may have.
+        """
+        return await self.load(keys), []
+
+    async def commit_held(self, commits: Sequence[Commit]) -> list[Outcome]:
+        """Like :meth:`commit`, but answer ``NotHeld`` where the store would have to be asked first."""
+        return await self.commit(commits)
+
+    @abstractmethod
+    async def not_saved(self, changes: Sequence[RecordChange]) -> None:
+        """Note that the store did not take these: anybody may try again."""
+
+    async def let_go(self) -> None:
+        """Let records go that the store has and that nobody asked for in a while, where that is not done otherwise."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 from milepost.backends.memory import MemoryRecords
-from milepost.data_caches.base import BaseDataCache
+from milepost.data_caches.base import LeadingCache
 from milepost.data_stores.base import BaseDataStore, RecordChange
 from milepost.errors import InvalidDefinition
 from milepost.records import Commit, LoadedRecord, OutboxEvent, Record, Revision, Row
@@ -31,7 +31,7 @@ class _Unsaved:
     whole: bool = False
 
 
-class MemoryDataCache(MemoryRecords, BaseDataCache):
+class MemoryDataCache(MemoryRecords, LeadingCache):
     """Keeps groups in memory.
 
     Over a store that lasts it holds at most ``max_groups`` groups and lets clean ones go,
@@ -44,6 +44,8 @@ class MemoryDataCache(MemoryRecords, BaseDataCache):
     Raises:
         InvalidDefinition: when ``max_groups`` is no whole number of at least 1.
     """
+
+    alone: ClassVar[bool] = True
 
     def __init__(self, *, max_groups: int | None = 100_000, outbox_size: int = 10_000) -> None:
         if max_groups is not None and (
@@ -64,7 +66,6 @@ class MemoryDataCache(MemoryRecords, BaseDataCache):
     # --- as the authority in front of a store --------------------------------------------
 
     def lead(self, store: BaseDataStore) -> None:
-        """Be the authority; ``store`` follows."""
         self._store = store
         self.followed = True
         self.table.is_clean = self._is_clean
@@ -74,7 +75,6 @@ class MemoryDataCache(MemoryRecords, BaseDataCache):
 
     @property
     def backlog(self) -> int:
-        """How many records the store has not seen as they are."""
         return len(self._unsaved)
 
     async def due(self, now: float, limit: int = 1000) -> list[str]:
@@ -164,8 +164,10 @@ class MemoryDataCache(MemoryRecords, BaseDataCache):
             unsaved.revision = Revision(record.incarnation, record.counter)
         return unsaved
 
-    def take_unsaved(self, limit: int) -> list[RecordChange]:
-        """Return what the store has not seen of up to ``limit`` records, the oldest first."""
+    async def measure(self) -> int:
+        return len(self._unsaved)
+
+    async def unsaved(self, limit: int) -> list[RecordChange]:
         changes: list[RecordChange] = []
         for key in list(self._unsaved)[:limit]:
             unsaved = self._unsaved[key]
@@ -193,8 +195,7 @@ class MemoryDataCache(MemoryRecords, BaseDataCache):
         hashes = {row.definition_hash for row in rows}
         return {hash: self._definitions[hash] for hash in hashes if hash in self._definitions}
 
-    def saved(self, changes: Sequence[RecordChange]) -> None:
-        """Note that the store has confirmed these; what changed meanwhile stays unsaved."""
+    async def saved(self, changes: Sequence[RecordChange]) -> list[RecordChange]:
         for change in changes:
             unsaved = self._unsaved.get(change.key)
             if unsaved is None:
@@ -204,3 +205,7 @@ class MemoryDataCache(MemoryRecords, BaseDataCache):
             else:
                 del unsaved.events[: len(change.events)]
         self.table.shrink()
+        return []
+
+    async def not_saved(self, changes: Sequence[RecordChange]) -> None:
+        """They stay unsaved."""

@@ -1,14 +1,15 @@
-"""Write-behind: a store follows the memory cache, an interval later."""
+"""Write-behind: a store follows the cache, an interval later."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 from milepost._clock import Clock
-from milepost.data_caches.memory import MemoryDataCache
-from milepost.data_stores.base import BaseDataStore
+from milepost.data_caches.base import LeadingCache
+from milepost.data_stores.base import BaseDataStore, RecordChange
 from milepost.errors import BackendUnavailable, RecordTooLarge
 from milepost.maintenance.waiting import Alarm
 
@@ -29,7 +30,7 @@ class Flusher:
         interval: seconds between flushes.
     """
 
-    def __init__(self, cache: MemoryDataCache, store: BaseDataStore, clock: Clock, interval: float) -> None:
+    def __init__(self, cache: LeadingCache, store: BaseDataStore, clock: Clock, interval: float) -> None:
         self._cache = cache
         self._store = store
         self._interval = interval
@@ -43,6 +44,7 @@ class Flusher:
             await self._alarm.sleep(self._interval)
             try:
                 await self.flush()
+                await self._cache.let_go()
             except (BackendUnavailable, RecordTooLarge) as error:
                 if self.last_error is None:
                     _log.warning("the store is behind by %d groups: %s", self._cache.backlog, error)
@@ -70,12 +72,21 @@ class Flusher:
             await self._cache.flush()  # what was read from the store between the two
 
     async def _flush(self) -> None:
-        left = self._cache.backlog
+        left = await self._cache.measure()
         while left > 0:
-            changes = self._cache.take_unsaved(min(_BATCH, left))
+            changes = await self._cache.unsaved(min(_BATCH, left))
             if not changes:
-                return
-            await self._store.save(changes)
-            self._cache.saved(changes)
+                break
+            await self._save(changes)
             left -= len(changes)
         self.last_error = None
+
+    async def _save(self, changes: Sequence[RecordChange]) -> None:
+        try:
+            await self._store.save(changes)
+        except BaseException:
+            await self._cache.not_saved(changes)
+            raise
+        late = await self._cache.saved(changes)
+        if late:
+            await self._store.save(late)

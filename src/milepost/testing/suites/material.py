@@ -191,7 +191,8 @@ def merged(base: Reading, conflict: LoadedRecord) -> Reading:
     now = reading_of(conflict)
     if conflict.whole:
         return now
-    return now._replace(rows={**base.rows, **now.rows})
+    kept = {name: text for name, text in base.rows.items() if name not in conflict.drops}
+    return now._replace(rows={**kept, **now.rows})
 
 
 Rows = Mapping[str, str]

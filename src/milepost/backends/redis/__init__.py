@@ -1,0 +1,1 @@
+"""Redis: connections, keys, scripts and the translation of errors."""

@@ -1,0 +1,168 @@
+"""The scripts that work on single records, called for many at once."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, Final
+
+from milepost.backends.redis.client import RedisClient
+from milepost.backends.redis.encoding import encode_commit
+from milepost.backends.redis.keys import Keys
+from milepost.backends.redis.scripts import Call, Script, script
+from milepost.errors import CommitUncertain
+from milepost.records import Commit, Outcome, Undecided
+
+__all__ = ["Notes", "RecordCalls"]
+
+_COMMIT: Final = script("commit.lua")
+_LOAD: Final = script("load.lua")
+
+_AT_ONCE: Final = 100
+"""Records in one call: others are served in between."""
+
+_NOTED: Final = 100_000
+_OF_A_PARTITION: Final = "edout"
+_OF_A_RECORD: Final = "scl"
+
+
+class Notes:
+    """What a cache remembers from one call to the next.
+
+    Args:
+        window: how many event ids a record remembers.
+    """
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.tickets: OrderedDict[str, str] = OrderedDict()
+        """What was learned when records were found not to be there."""
+        self.in_doubt: OrderedDict[bytes, None] = OrderedDict()
+        """Ids of commits whose reply was lost."""
+
+    def note_ticket(self, key: str, ticket: str) -> None:
+        """Note that neither Redis nor the store had a record, and what says whether that can still be so."""
+        self.tickets[key] = ticket
+        self.tickets.move_to_end(key)
+        if len(self.tickets) > _NOTED:
+            self.tickets.popitem(last=False)
+
+    def note_doubt(self, commit: Commit, outcome: Outcome) -> None:
+        """Remember commits of which it is not known whether they were applied, for when they are sent again."""
+        if isinstance(outcome, Undecided) and isinstance(outcome.error, CommitUncertain):
+            self.in_doubt[commit.id] = None
+            if len(self.in_doubt) > _NOTED:
+                self.in_doubt.popitem(last=False)
+        elif self.in_doubt:
+            self.in_doubt.pop(commit.id, None)
+
+
+class RecordCalls:
+    """Makes the calls of ``commit.lua`` and ``load.lua``.
+
+    Args:
+        client: carries them.
+        outbox_size: how many events the outbox of a partition keeps.
+        removal_ms: for how many milliseconds a removal is remembered where no store follows.
+        ids_ms: for how many milliseconds ids of earlier commits are remembered.
+    """
+
+    def __init__(self, client: RedisClient, *, outbox_size: int, removal_ms: int, ids_ms: int) -> None:
+        self._client = client
+        self._spread = client.topology.spread
+        self._moment = 0
+        self._settings = (outbox_size, removal_ms, ids_ms)
+
+    async def commit(self, keys: Keys, commits: Sequence[Commit], notes: Notes) -> list[Any]:
+        """Send commits; return a reply for each, or what is raised where there is none."""
+        groups = self.groups(keys, [commit.key for commit in commits])
+        moments = [self._next_moment() for _ in commits]
+        calls = [self._commit_call(keys, [(commits[n], moments[n]) for n in group], notes) for group in groups]
+        return self.apart(groups, len(commits), await self._client.run(calls))
+
+    def _commit_call(self, keys: Keys, commits: Sequence[tuple[Commit, str]], notes: Notes) -> Call:
+        kept, removal_ms, ids_ms = self._settings
+        first = (keys.generation, notes.window, kept, removal_ms, ids_ms, len(commits))
+
+        def arguments(*, resent: bool) -> Sequence[Any]:
+            pieces = (
+                encode_commit(
+                    commit, notes.tickets.get(commit.key, "-"), moment, in_doubt=resent or commit.id in notes.in_doubt
+                )
+                for commit, moment in commits
+            )
+            return (*first, *chain.from_iterable(pieces))
+
+        return Call(
+            _COMMIT,
+            keys.partition(commits[0][0].key) if self._spread else 0,
+            self._names(keys, [commit.key for commit, _ in commits]),
+            arguments(resent=False),
+            in_doubt=lambda: arguments(resent=True),
+        )
+
+    def _next_moment(self) -> str:
+        """Return the clock's microseconds, never the same twice; on one server its own clock does better."""
+        if not self._spread:
+            return "-"
+        self._moment = max(self._moment + 1, time.time_ns() // 1000)
+        return str(self._moment)
+
+    async def load(self, keys: Keys, wanted: Sequence[str], most_rows: int) -> list[Any]:
+        """Read records; return a reply for each.
+
+        Args:
+            keys: the names of keys.
+            wanted: the records.
+            most_rows: one with more rows is not read in one step.
+
+        Raises:
+            CacheUnavailable: when a server does not answer.
+        """
+        groups = self.groups(keys, wanted)
+        calls = [self.each(_LOAD, keys, [wanted[n] for n in group], (most_rows,)) for group in groups]
+        return self.apart(groups, len(wanted), await self._client.ask_all(calls))
+
+    def each(self, what: Script, keys: Keys, records: Sequence[str], arguments: Sequence[Any] = ()) -> Call:
+        """Return a call of a script that takes the generation, the number of records and other arguments."""
+        return Call(
+            what,
+            keys.partition(records[0]) if self._spread else 0,
+            self._names(keys, records),
+            (keys.generation, len(records), *arguments),
+        )
+
+    def groups(self, keys: Keys, records: Sequence[str]) -> list[Sequence[int]]:
+        """Return which records share a call, by their position: any on one server, those of a slot on a cluster."""
+        if not self._spread:
+            return [range(start, min(start + _AT_ONCE, len(records))) for start in range(0, len(records), _AT_ONCE)]
+        by_partition: dict[int, list[int]] = {}
+        for n, key in enumerate(records):
+            by_partition.setdefault(keys.partition(key), []).append(n)
+        return [
+            group[start : start + _AT_ONCE]
+            for group in by_partition.values()
+            for start in range(0, len(group), _AT_ONCE)
+        ]
+
+    def _names(self, keys: Keys, records: Sequence[str]) -> list[bytes]:
+        names = [keys.record(key) for key in records]
+        if self._spread:
+            partition = keys.partition(records[0])
+            names.append(keys.state(partition))
+            names += [keys.of(partition, kind) for kind in _OF_A_PARTITION[1:]]
+            names += [keys.beside(key, kind) for key in records for kind in _OF_A_RECORD]
+        return names
+
+    @staticmethod
+    def apart(groups: Sequence[Sequence[int]], number: int, replies: Sequence[Any]) -> list[Any]:
+        """Return the replies to groups as replies to their records."""
+        if len(groups) == 1 and not isinstance(replies[0], Exception):
+            return list(replies[0])
+        apart: list[Any] = [None] * number
+        for group, reply in zip(groups, replies, strict=True):
+            for position, n in enumerate(group):
+                apart[n] = reply if isinstance(reply, Exception) else reply[position]
+        return apart

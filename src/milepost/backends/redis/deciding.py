@@ -1,0 +1,109 @@
+"""Commits: sent, sent again where that is safe, and what their replies mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from milepost.backends.redis.calls import Notes, RecordCalls
+from milepost.backends.redis.encoding import ABSENT, outcome_of
+from milepost.backends.redis.places import Places
+from milepost.backends.redis.reading import Reader
+from milepost.errors import CacheUnavailable, CommitUncertain
+from milepost.records import Commit, Conflict, NotHeld, Outcome, StaleEpoch, Undecided
+
+__all__ = ["Decider"]
+
+_TRIES: Final = 10
+
+
+class Decider:
+    """Has Redis decide commits.
+
+    Args:
+        name: which Redis, for messages.
+        places: where the partitions stand.
+        calls: calls the scripts that work on records.
+        reader: reads what is too large for one step.
+        notes: what is remembered from one call to the next.
+    """
+
+    def __init__(self, name: str, places: Places, calls: RecordCalls, reader: Reader, notes: Notes) -> None:
+        self._name = name
+        self._places = places
+        self._calls = calls
+        self._reader = reader
+        self._notes = notes
+
+    async def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
+        """Return the outcomes of commits, in order.
+
+        Raises:
+            CacheUnavailable: when Redis does not answer for any of them.
+            CommitUncertain: likewise, when some may have been applied.
+        """
+        outcomes: list[Outcome | None] = [None] * len(commits)
+        waiting: Sequence[int] = range(len(commits))
+        for _ in range(_TRIES):
+            waiting = await self._try(commits, waiting, outcomes)
+            if not waiting:
+                break
+            await self._places.refresh()
+        decided = [
+            Undecided(CacheUnavailable(f"Redis at {self._name} is being flushed again and again"))
+            if outcome is None
+            else outcome
+            for outcome in outcomes
+        ]
+        errors = [outcome.error for outcome in decided if isinstance(outcome, Undecided)]
+        if errors and len(errors) == len(commits):
+            raise next((error for error in errors if isinstance(error, CommitUncertain)), errors[0])
+        return decided
+
+    async def _try(
+        self, commits: Sequence[Commit], waiting: Sequence[int], outcomes: list[Outcome | None]
+    ) -> list[int]:
+        """Send commits; return which have to be sent again after a look at where the partitions stand."""
+        asked: list[int] = []
+        for n in waiting:
+            if commits[n].epoch == self._places.epoch:
+                asked.append(n)
+            else:
+                outcomes[n] = StaleEpoch(self._places.epoch)
+        if not asked:
+            return []
+        sent = commits if len(asked) == len(commits) else [commits[n] for n in asked]
+        replies = await self._calls.commit(self._places.keys, sent, self._notes)
+        again: list[int] = []
+        for n, reply in zip(asked, replies, strict=True):
+            outcome: Outcome | None
+            if isinstance(reply, CacheUnavailable):
+                outcome = Undecided(reply)
+            else:
+                outcome = outcome_of(reply)
+                if outcome is None:
+                    outcome = await self._look_closer(commits[n], reply)
+            if outcome is None:
+                again.append(n)
+            else:
+                outcomes[n] = outcome
+                self._notes.note_doubt(commits[n], outcome)
+        return again
+
+    async def _look_closer(self, commit: Commit, reply: Sequence[Any]) -> Outcome | None:
+        """Return the outcome where the reply alone does not say it; None where the commit must be sent again."""
+        kind = reply[0]
+        if kind == b"?":
+            return NotHeld()
+        if kind == b"c":
+            large = await self._reader.large_record(commit.key)
+            return Conflict(ABSENT if large is None else large)
+        if kind == b"u":
+            return Undecided(CommitUncertain(f"too much has happened to {commit.key!r} since the reply was lost"))
+        if kind == b"!":
+            message = f"Redis at {self._name} refused a commit to {commit.key!r}: {reply[1].decode()}"
+            return Undecided(CommitUncertain(message) if reply[2] else CacheUnavailable(message))
+        if kind == b"e" and int(reply[1]) > self._places.epoch:
+            await self._places.refresh()
+            return StaleEpoch(self._places.epoch)
+        return None

@@ -1,0 +1,105 @@
+"""Commits as the arguments of ``commit.lua``, and what the scripts reply as outcomes and records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any, Final
+
+from milepost.backends.redis.keys import to_bytes, to_text
+from milepost.records import (
+    Commit,
+    Committed,
+    Conflict,
+    Duplicate,
+    LoadedRecord,
+    NeedDefinitions,
+    Outcome,
+    RecordState,
+    Revision,
+)
+
+__all__ = ["ABSENT", "encode_commit", "outcome_of", "record_of", "revision_text", "state_of"]
+
+ABSENT: Final = LoadedRecord(RecordState(None), {})
+_COMMITTED: Final = Committed()
+
+
+def revision_text(revision: Revision | None) -> str:
+    """Return a revision as scripts write it."""
+    return "-" if revision is None else f"{revision.incarnation}.{revision.counter}"
+
+
+def _new_revision(commit: Commit) -> str:
+    base = commit.base
+    if base is None or (base.incarnation != commit.incarnation and not commit.removes):
+        return f"{commit.incarnation}.1"
+    return f"{commit.incarnation}.{base.counter + 1}"
+
+
+def encode_commit(commit: Commit, ticket: str, moment: str, *, in_doubt: bool) -> list[Any]:
+    """Return what ``commit.lua`` is told of a commit.
+
+    Args:
+        commit: the commit.
+        ticket: what was learned when its record was found not to be there.
+        moment: what places its events among those of other servers, microseconds; ``-`` where there is one.
+        in_doubt: whether it was sent before, and the reply was lost.
+    """
+    puts, drops, events = commit.puts, commit.drops, commit.events
+    seen, definitions = commit.seen, commit.definitions
+    flags = ("r" if commit.removes else "") + ("n" if commit.changes_nothing else "") + ("d" if in_doubt else "")
+    deadline = "-" if commit.deadline is None else repr(float(commit.deadline))
+    encoded: list[Any] = [
+        f"{commit.epoch} {revision_text(commit.base)} {_new_revision(commit)} {commit.serial} {deadline} "
+        f"{flags or '-'} {ticket} {moment} {len(puts)} {len(drops)} {len(events)} {len(seen)} {len(definitions)}",
+        blake2b(commit.id, digest_size=8).digest() if commit.id else b"",
+    ]
+    for name, row in puts.items():
+        encoded.append(to_bytes(name))
+        encoded.append(row.encoded())
+    if drops:
+        encoded += map(to_bytes, drops)
+    if events:
+        encoded += [event.encoded() for event in events]
+    encoded += seen
+    encoded += definitions
+    return encoded
+
+
+def outcome_of(reply: Any) -> Outcome | None:
+    """Return the outcome that a reply to a commit means; None where more has to be done for it."""
+    if reply == 1:
+        return _COMMITTED
+    kind, *rest = reply
+    if kind == b"c":
+        return Conflict(record_of(rest[0])) if rest and rest[0][0] != b"l" else None if rest else Conflict(ABSENT)
+    if kind == b"d":
+        return Duplicate(frozenset(rest))
+    if kind == b"n":
+        return NeedDefinitions(frozenset(hash.decode() for hash in rest))
+    if kind == b"h":  # whoever begins it again takes a higher incarnation
+        return Conflict(LoadedRecord(RecordState(Revision(int(rest[0]), 0)), {}))
+    return None
+
+
+def record_of(reply: Sequence[Any]) -> LoadedRecord:
+    """Return the record, or what changed in it, that a script read."""
+    kind, numbers, seen, rows, *drops = reply
+    texts = iter(rows)
+    return LoadedRecord(
+        state_of(numbers),
+        {to_text(name): text.decode() for name, text in zip(texts, texts, strict=True)},
+        tuple(seen),
+        whole=kind == b"w",
+        drops=tuple(map(to_text, drops[0])) if drops else (),
+    )
+
+
+def state_of(numbers: bytes) -> RecordState:
+    """Return a record's numbers."""
+    revision, serial, deadline, *_ = numbers.split(b" ")
+    incarnation, counter = revision.split(b".")
+    return RecordState(
+        Revision(int(incarnation), int(counter)), int(serial), None if deadline == b"-" else float(deadline)
+    )

@@ -1,0 +1,246 @@
+"""What is read apart from commits: whole records, keys, deadlines, the outbox, definitions."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from milepost._patterns import has_wildcard, pattern_to_regex
+from milepost.backends.redis.calls import RecordCalls
+from milepost.backends.redis.encoding import record_of, revision_text, state_of
+from milepost.backends.redis.keys import Keys, to_text
+from milepost.backends.redis.places import Places
+from milepost.backends.redis.scripts import Call, script
+from milepost.errors import CacheUnavailable
+from milepost.records import LoadedRecord
+
+__all__ = ["Reader"]
+
+_HOLDING: Final = script("holding.lua")
+_DUE: Final = script("due.lua")
+_DEFINE: Final = script("define.lua")
+_STANDS: Final = script("stands.lua")
+
+_PAGE: Final = 1000
+_MOST_ROWS: Final = 1000
+_TRIES: Final = 3
+_TRIES_WHILE_FLUSHED: Final = 10
+_UNBOUNDED: Final = 1 << 53
+
+
+class Reader:
+    """Reads what a cache holds.
+
+    Args:
+        places: where the partitions stand.
+        calls: calls the scripts that work on records.
+    """
+
+    def __init__(self, places: Places, calls: RecordCalls) -> None:
+        self._places = places
+        self._client = places.client
+        self._calls = calls
+
+    @property
+    def _keys(self) -> Keys:
+        return self._places.keys
+
+    async def _command(self, partition: int, *arguments: Any) -> Any:
+        return await self._client.ask(Call(None, partition, (), arguments))
+
+    # --- records -----------------------------------------------------------------------
+
+    async def records(self, records: Sequence[str]) -> tuple[dict[str, LoadedRecord], dict[str, str]]:
+        """Return the records that are here; and those that only the store may have, with what is to be said then."""
+        found: dict[str, LoadedRecord] = {}
+        elsewhere: dict[str, str] = {}
+        wanted = list(records)
+        for _ in range(_TRIES_WHILE_FLUSHED):
+            again: list[str] = []
+            replies = await self._calls.load(self._keys, wanted, _MOST_ROWS) if wanted else []
+            for key, reply in zip(wanted, replies, strict=True):
+                kind = reply[0]
+                if kind == b"w":
+                    found[key] = record_of(reply)
+                elif kind == b"l":
+                    large = await self.large_record(key)
+                    if large is None:
+                        again.append(key)
+                    else:
+                        found[key] = large
+                elif kind == b"g":
+                    again.append(key)
+                elif kind == b"-" and reply[1]:
+                    elsewhere[key] = reply[1].decode()
+            if not again:
+                return found, elsewhere
+            wanted = again
+            await self._places.refresh()
+        raise CacheUnavailable(f"Redis at {self._client.name} is being flushed again and again")
+
+    async def large_record(self, key: str) -> LoadedRecord | None:
+        """Read a record of very many rows page by page, so that nobody else waits for it; None where it is gone.
+
+        The rows are of different moments; what changed since the first is then read in one
+        step. Where more changes meanwhile than Redis keeps note of, everything is read at once.
+        """
+        for _ in range(_TRIES):
+            (head,) = await self._calls.load(self._keys, [key], -1)
+            if head[0] != b"l":
+                return None
+            rows = await self._all_rows(key)
+            (delta,) = await self._client.ask(
+                self._calls.each(_STANDS, self._keys, [key], (revision_text(state_of(head[1]).revision),))
+            )
+            if delta[0] == b"s":
+                changed = record_of(delta)
+                for name in changed.drops:
+                    rows.pop(name, None)
+                return changed._replace(rows={**rows, **changed.rows}, whole=True, drops=())
+        (reply,) = await self._calls.load(self._keys, [key], _UNBOUNDED)
+        return record_of(reply) if reply[0] == b"w" else None
+
+    async def _all_rows(self, key: str) -> dict[str, Any]:
+        name = self._keys.record(key)
+        rows: dict[str, Any] = {}
+        cursor: bytes = b"0"
+        while True:
+            cursor, fields = await self._command(self._keys.partition(key), b"HSCAN", name, cursor, b"COUNT", _PAGE)
+            texts = iter(fields)
+            rows.update(
+                (to_text(field[1:]), text.decode())
+                for field, text in zip(texts, texts, strict=True)
+                if field.startswith(b"r")
+            )
+            if cursor == b"0":
+                return rows
+
+    async def holding(self, records: Sequence[str]) -> list[str]:
+        """Return which of these records hold rows."""
+        by_partition: dict[int, list[str]] = {}
+        for key in records:
+            where = self._keys.partition(key) if self._client.topology.spread else 0
+            by_partition.setdefault(where, []).append(key)
+        groups = list(by_partition.values())
+        replies = await self._client.ask_all([self._calls.each(_HOLDING, self._keys, group) for group in groups])
+        return [
+            key
+            for group, reply in zip(groups, replies, strict=True)
+            for key, holds in zip(group, reply, strict=True)
+            if holds
+        ]
+
+    async def not_here(self, records: Sequence[str]) -> list[str]:
+        """Return which of these records Redis knows nothing of, not even that they were removed."""
+        calls = [Call(None, self._keys.partition(key), (), (b"EXISTS", self._keys.record(key))) for key in records]
+        return [key for key, here in zip(records, await self._client.ask_all(calls), strict=True) if not here]
+
+    async def has_row(self, key: str, name: str) -> bool:
+        """Return whether a record has a row."""
+        field = b"r" + name.encode("utf-8", "surrogatepass")
+        return bool(await self._command(self._keys.partition(key), b"HEXISTS", self._keys.record(key), field))
+
+    # --- everything --------------------------------------------------------------------
+
+    async def names(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
+        """Iterate over the names of keys that match, page by page; one may come twice."""
+        topology = self._client.topology
+        servers = {topology.server_of(number): number for number in range(self._keys.partitions)}
+        for number in servers.values():
+            cursor: bytes = b"0"
+            while True:
+                cursor, found = await self._command(number, b"SCAN", cursor, b"MATCH", pattern, b"COUNT", _PAGE)
+                yield found
+                if cursor == b"0":
+                    break
+
+    async def keys(self, pattern: str) -> AsyncIterator[str]:
+        """Iterate over the keys of records that hold rows."""
+        if not has_wildcard(pattern):
+            for key in await self.holding([pattern]):
+                yield key
+            return
+        matches = pattern_to_regex(pattern).fullmatch
+        given: set[str] = set()
+        async for names in self.names(self._keys.pattern("r")):
+            found = {key for _, generation, key in map(Keys.parse, names) if generation == self._keys.generation}
+            page = [key for key in found if key not in given and matches(key)]
+            given.update(page)
+            for key in await self.holding(page) if page else ():
+                yield key
+
+    async def clear_away(self) -> None:
+        """Delete what was written before the last flush, which nobody can see any more."""
+        keys = self._keys
+        async for names in self.names(keys.pattern("?")):
+            old = [name for name in names if keys.is_past(name)]
+            await self._client.ask_all([Call(None, keys.partition_by_tag(name), (), (b"UNLINK", name)) for name in old])
+
+    async def due(self, until: float | str, limit: int) -> list[tuple[float, str]]:
+        """Return deadlines and keys of records that are due, the earliest first."""
+        arguments = (self._keys.generation, until if isinstance(until, str) else repr(float(until)), limit)
+        everywhere = await self._places.ask_everywhere(_DUE, arguments)
+        lists = [
+            [(float(entries[n + 1]), to_text(entries[n])) for n in range(0, len(entries), 2)]
+            for _, entries in everywhere
+        ]
+        return list(heapq.merge(*lists))[:limit]
+
+    async def outbox(self, after: int, limit: int) -> list[tuple[int, str]]:
+        """Return events after a position, of all partitions in the order of their positions."""
+        numbers = range(self._keys.partitions)
+        calls = [
+            Call(
+                None,
+                number,
+                (),
+                (b"XRANGE", self._keys.of(number, "o"), _entry_after(after, number), b"+", b"COUNT", limit),
+            )
+            for number in numbers
+        ]
+        replies = await self._client.ask_all(calls)
+        lists = [
+            [(_position(entry, number), fields[1].decode()) for entry, fields in entries]
+            for number, entries in zip(numbers, replies, strict=True)
+        ]
+        return list(heapq.merge(*lists))[:limit]
+
+    # --- definitions -------------------------------------------------------------------
+
+    async def definitions(self, hashes: Iterable[str]) -> dict[str, str]:
+        """Read definitions; they are in every partition, but where a call was cut off."""
+        found: dict[str, str] = {}
+        wanted = list(hashes)
+        for number in range(self._keys.partitions):
+            if not wanted:
+                break
+            texts = await self._command(number, b"HMGET", self._keys.of(number, "d"), *wanted)
+            found.update((hash, text.decode()) for hash, text in zip(wanted, texts, strict=True) if text is not None)
+            wanted = [hash for hash in wanted if hash not in found]
+        return found
+
+    async def put_definitions(self, definitions: Mapping[str, str]) -> None:
+        """Keep definitions in every partition."""
+        texts = [piece for pair in definitions.items() for piece in pair]
+        while True:
+            replies = await self._places.ask_everywhere(_DEFINE, (self._keys.generation, *texts))
+            if all(done for _, done in replies):
+                return
+            await self._places.refresh()
+
+
+# A position is microseconds, a number within them and the partition, so that it says where each
+# partition's stream has to be read on from.
+
+
+def _position(entry: bytes, partition: int) -> int:
+    moment, _, number = entry.partition(b"-")
+    return (int(moment) << 40) | (int(number) << 16) | partition
+
+
+def _entry_after(position: int, partition: int) -> str:
+    if position <= 0:
+        return "-"
+    moment, number, before = position >> 40, (position >> 16) & 0xFFFFFF, position & 0xFFFF
+    return f"{'(' if partition <= before else ''}{moment}-{number}"

@@ -1,0 +1,316 @@
+"""A cache in Redis, shared by many processes: Redis decides every commit."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, Final, Self
+
+from milepost._clock import Clock, SystemClock
+from milepost.backends.redis.calls import Notes, RecordCalls
+from milepost.backends.redis.client import RedisClient
+from milepost.backends.redis.deciding import Decider
+from milepost.backends.redis.following import Following
+from milepost.backends.redis.opening import client_source, host_source, open_client, url_source
+from milepost.backends.redis.places import Places
+from milepost.backends.redis.reading import Reader
+from milepost.data_caches.base import LeadingCache
+from milepost.data_stores.base import BaseDataStore, RecordChange
+from milepost.errors import CacheUnavailable, InvalidDefinition
+from milepost.records import Commit, LoadedRecord, NotHeld, Outcome
+
+__all__ = ["RedisDataCache"]
+
+_TRIES: Final = 10
+_PAGE: Final = 500
+_UNTIL_FLUSHED: Final = 1.0
+_LEASE: Final = 30.0
+_REMOVAL_MS: Final = 3_600_000
+_IDS_MS: Final = 120_000
+_MOST_PARTITIONS: Final = 4096
+
+
+class RedisDataCache(LeadingCache):
+    """Keeps groups in Redis or Valkey: one server, what Sentinel says is the master, or a cluster.
+
+    Args:
+        host: where the server is.
+        port: its port.
+        db: its database.
+        client: a ``redis.asyncio`` client or cluster client instead; its owner closes it.
+        key_prefix: what all keys begin with, after a brace.
+        partitions: into how many parts the groups are divided: no more nodes of a cluster, and no more
+            consumers, can share the work. Everybody must give the same number.
+        outbox_size: how many events to keep, about.
+        timeout: for how many seconds to wait for a reply.
+        patience: for how many seconds to try again when Redis does not answer.
+        idle: after how many seconds a group that nobody asked for leaves Redis, when the store that follows has
+            it; None for never.
+        allow_eviction: take a server whose ``maxmemory-policy`` is not ``noeviction``: it may throw progress away.
+        **settings: as for ``redis.asyncio.Redis``: ``username``, ``password``, ``ssl``, …
+
+    Raises:
+        InvalidDefinition: when a setting is wrong.
+        MissingExtra: when redis-py is not installed.
+    """
+
+    rounds = 2
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int = 6379,
+        db: int = 0,
+        *,
+        client: Any = None,
+        key_prefix: str = "milepost",
+        partitions: int = 16,
+        outbox_size: int = 100_000,
+        timeout: float = 5.0,
+        patience: float = 5.0,
+        idle: float | None = 86_400.0,
+        allow_eviction: bool = False,
+        **settings: Any,
+    ) -> None:
+        if not isinstance(key_prefix, str) or not key_prefix or set("{}") & set(key_prefix):
+            raise InvalidDefinition(f"key_prefix must be a text without braces, got {key_prefix!r}")
+        _check_whole("partitions", partitions, 1, _MOST_PARTITIONS)
+        _check_whole("outbox_size", outbox_size, 0, 1 << 31)
+        _check_seconds("timeout", timeout)
+        _check_seconds("patience", patience)
+        if idle is not None:
+            _check_seconds("idle", idle)
+        self.key_prefix = key_prefix
+        self.partitions = partitions
+        self.outbox_size = outbox_size
+        self.idle = idle
+        self._source = client_source(client) if client is not None else host_source(host, port, db, settings)
+        self._timeout = timeout
+        self._patience = patience
+        self._places = Places(key_prefix, partitions, allow_eviction=allow_eviction)
+        self._client: RedisClient | None = None
+        self._notes = Notes(256)
+        self._clock: Clock = SystemClock()
+        self._store: BaseDataStore | None = None
+        self._following: Following | None = None
+
+    @classmethod
+    def from_url(cls, url: str, **settings: Any) -> Self:
+        """Return a cache for a URL.
+
+        Args:
+            url: ``redis://``, ``rediss://``, ``unix://``, ``redis+cluster://``, ``rediss+cluster://`` or
+                ``redis+sentinel://host:26379,host:26379/service/0``.
+            **settings: ``key_prefix``, ``partitions``, … as for the class.
+
+        Raises:
+            InvalidDefinition: when the URL names no Redis, or a setting is wrong.
+        """
+        cache = cls(**settings)
+        cache._source = url_source(url)
+        return cache
+
+    def __repr__(self) -> str:
+        return f"RedisDataCache({self._source.name!r}, key_prefix={self.key_prefix!r})"
+
+    async def open(self, clock: Clock, window: int) -> None:
+        if self._client is not None:
+            raise CacheUnavailable(f"{self!r} is open in another manager; give each manager a cache object of its own")
+        self._notes = Notes(window)
+        self._clock = clock
+        client = self._client = await open_client(self._source, self._places, self._timeout, self._patience)
+        try:
+            await self._places.open(client)
+            await self._build(client)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def _build(self, client: RedisClient) -> None:
+        calls = RecordCalls(
+            client,
+            outbox_size=-(-self.outbox_size // self.partitions),
+            removal_ms=_REMOVAL_MS,
+            ids_ms=_IDS_MS,
+        )
+        reader = self._reader = Reader(self._places, calls)
+        self._decider = Decider(self._source.name, self._places, calls, reader, self._notes)
+        self._following = None
+        if self._store is not None:
+            self._following = Following(
+                self._places,
+                calls,
+                reader,
+                self._store,
+                self._notes,
+                lease=_LEASE,
+                removal_ms=_REMOVAL_MS,
+                ids_ms=_IDS_MS,
+            )
+            await self._following.begin()
+
+    async def aclose(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    def _opened(self) -> Reader:
+        if self._client is None:
+            raise CacheUnavailable(f"{self!r} is not open")
+        return self._reader
+
+    # --- reading -----------------------------------------------------------------------
+
+    async def load(self, keys: Sequence[str]) -> dict[str, LoadedRecord]:
+        reader = self._opened()
+        found, elsewhere = await reader.records(keys)
+        for _ in range(_TRIES):
+            if not elsewhere or self._following is None:
+                return found
+            filled, again = await self._following.fetch(elsewhere)
+            held, elsewhere = await reader.records(again)
+            found |= filled | held
+        raise CacheUnavailable(f"{self!r} lets records go as fast as they are read from the store")
+
+    async def load_held(self, keys: Sequence[str]) -> tuple[dict[str, LoadedRecord], list[str]]:
+        found, elsewhere = await self._opened().records(keys)
+        return found, list(elsewhere)
+
+    async def definitions(self, hashes: Iterable[str]) -> dict[str, str]:
+        wanted = list(hashes)
+        found = await self._opened().definitions(wanted)
+        missing = [hash for hash in wanted if hash not in found]
+        if missing and self._store is not None:
+            found.update(await self._store.definitions(missing))
+        return found
+
+    async def put_definitions(self, definitions: Mapping[str, str]) -> None:
+        if definitions:
+            await self._opened().put_definitions(definitions)
+
+    @property
+    def known_epoch(self) -> int:
+        """The present epoch, as far as this process knows."""
+        return self._places.epoch
+
+    async def epoch(self) -> int:
+        self._opened()
+        await self._places.refresh()
+        return self._places.epoch
+
+    async def is_cached(self, group_id: str, name: str | None = None) -> bool:
+        reader = self._opened()
+        if name is None:
+            return bool(await reader.holding([group_id]))
+        return await reader.has_row(group_id, name)
+
+    async def keys(self, pattern: str = "*") -> AsyncIterator[str]:
+        reader = self._opened()
+        given: set[str] = set()
+        async for key in reader.keys(pattern):
+            given.add(key)
+            yield key
+        if self._store is not None:
+            page: list[str] = []
+            async for key in self._store.keys(pattern):
+                page.append(key)
+                if len(page) == _PAGE:
+                    for unknown in await reader.not_here(page):
+                        if unknown not in given:
+                            yield unknown
+                    page.clear()
+            for unknown in await reader.not_here(page):
+                if unknown not in given:
+                    yield unknown
+
+    async def due(self, now: float, limit: int = 1000) -> list[str]:
+        found = [key for _, key in await self._opened().due(now, limit)]
+        if self._store is not None and len(found) < limit:  # groups that were never in Redis expire too
+            there = await self._store.due(now, limit)
+            found += await self._opened().not_here([key for key in there if key not in set(found)])
+        return found[:limit]
+
+    async def next_deadline(self) -> float | None:
+        here = await self._earliest_here()
+        there = None if self._store is None else await self._store.next_deadline()
+        if there is None:
+            return here
+        now = self._clock.time()
+        if there <= now:  # it belongs to a group of which Redis knows better: the next flush mends it
+            there = now + _UNTIL_FLUSHED
+        return there if here is None else min(here, there)
+
+    async def _earliest_here(self) -> float | None:
+        earliest = await self._opened().due("+inf", 1)
+        return earliest[0][0] if earliest else None
+
+    async def outbox(self, after: int = 0, limit: int = 1000) -> list[tuple[int, str]]:
+        return await self._opened().outbox(after, limit)
+
+    # --- deciding ----------------------------------------------------------------------
+
+    async def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
+        outcomes = await self.commit_held(commits)
+        for _ in range(_TRIES):
+            elsewhere = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, NotHeld)]
+            if not elsewhere:
+                return outcomes
+            await self.load([commits[n].key for n in elsewhere])
+            again = await self.commit_held([commits[n] for n in elsewhere])
+            for n, outcome in zip(elsewhere, again, strict=True):
+                outcomes[n] = outcome
+        raise CacheUnavailable(f"{self!r} lets records go as fast as they are read from the store")
+
+    async def commit_held(self, commits: Sequence[Commit]) -> list[Outcome]:
+        self._opened()
+        return await self._decider.commit(commits)
+
+    async def flush(self) -> int:
+        reader = self._opened()
+        epoch = await self._places.begin_epoch(flushed=True)
+        self._notes.tickets.clear()
+        if self._following is not None:
+            self._following.forget()
+        await reader.clear_away()
+        return epoch
+
+    # --- in front of a store -----------------------------------------------------------
+
+    def lead(self, store: BaseDataStore) -> None:
+        self._store = store
+        self._places.follows = True
+
+    @property
+    def backlog(self) -> int:
+        return 0 if self._following is None else self._following.backlog
+
+    def _led(self) -> Following:
+        self._opened()
+        if self._following is None:
+            raise CacheUnavailable(f"no store follows {self!r}")
+        return self._following
+
+    async def measure(self) -> int:
+        return await self._led().measure()
+
+    async def unsaved(self, limit: int) -> list[RecordChange]:
+        return await self._led().unsaved(limit)
+
+    async def saved(self, changes: Sequence[RecordChange]) -> list[RecordChange]:
+        return await self._led().note(changes, saved=True)
+
+    async def not_saved(self, changes: Sequence[RecordChange]) -> None:
+        await self._led().note(changes, saved=False)
+
+    async def let_go(self) -> None:
+        if self.idle is not None:
+            await self._led().evict_in_turn(self.idle)
+
+
+def _check_whole(name: str, value: Any, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidDefinition(f"{name} must be a whole number from {least} to {most}, got {value!r}")
+
+
+def _check_seconds(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise InvalidDefinition(f"{name} must be a number of seconds greater than 0, got {value!r}")

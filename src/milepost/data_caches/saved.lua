@@ -1,0 +1,34 @@
+-- Note what the store has confirmed. KEYS: the hashes of the records. ARGV: generation, how many there are,
+-- for how many milliseconds a removal is remembered from now on, and for each record the revision that the store
+-- has, or - where it did not take it. The reply has for each record 1, or 0 where everything was flushed
+-- since it was read: what the store has must go again.
+
+local replies = {}
+for n = 1, tonumber(ARGV[2]) do
+  local key, revision = KEYS[n], ARGV[n + 3]
+  local tag = tag_of(key)
+  local place = partition(tag)
+  replies[n] = place.epoch and place.generation == ARGV[1] and 1 or 0
+  if replies[n] == 1 then
+    local unsaved, name = tag .. 'u' .. ARGV[1], sub(key, #tag + #ARGV[1] + 3)
+    local numbers = redis.call('HGET', key, 'm')
+    if not numbers then
+      redis.call('ZREM', unsaved, name)
+    else
+      local standing, serial, deadline, saved, removed = match(numbers, '^(%S+) (%S+) (%S+) (%S+)(.*)$')
+      local life, counter = match(revision, '^(%d+)%.(%d+)$')
+      if life == match(standing, '^%d+') and (saved == '-' or above(counter, saved)) then
+        redis.call('HSET', key, 'm', standing .. ' ' .. serial .. ' ' .. deadline .. ' ' .. counter .. removed)
+      end
+      if revision ~= standing then
+        redis.call('ZADD', unsaved, 0, name) -- it has changed since, or an older one came late: once more
+      else
+        redis.call('ZREM', unsaved, name)
+        if removed ~= '' then
+          redis.call('PEXPIRE', key, ARGV[3])
+        end
+      end
+    end
+  end
+end
+return replies
