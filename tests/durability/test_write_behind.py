@@ -208,6 +208,12 @@ async def test_closing_says_what_could_not_be_saved(tmp_path: Path, clock: Manua
         assert await again.get_trackers("g") == []
 
 
+async def asleep(clock: ManualClock) -> None:
+    """Wait until the sweeper and the flusher sleep; what they do in threads takes its time."""
+    while clock.sleepers < 2:
+        await asyncio.sleep(0)
+
+
 async def test_what_expires_after_a_restart(tmp_path: Path, clock: ManualClock) -> None:
     """A tracker expires without anyone touching its group, be the group in memory again or in the file alone."""
     path = tmp_path / "t.db"
@@ -221,16 +227,15 @@ async def test_what_expires_after_a_restart(tmp_path: Path, clock: ManualClock) 
         await manager.track("tracked", {})
         for _ in range(25):
             await clock.advance(2.5)
-            while clock.sleepers < 2:  # the sweeper and the flusher; what they do in threads takes its time
-                await asyncio.sleep(0)
+            await asleep(clock)
         assert gone == []
-        await clock.advance(1)
-        for group in ("untouched", "read", "tracked"):
+        for seconds, group in ((1, "untouched"), (3.5, "read"), (1, "tracked")):
+            await clock.advance(seconds)
             async with asyncio.timeout(20):
                 while not gone:
                     await asyncio.sleep(0)
             assert gone.pop().group_id == group
-            await clock.advance(3.5 if group == "untouched" else 1)
+            await asleep(clock)
 
 
 async def test_flush_forgets_what_was_on_its_way_to_the_file(tmp_path: Path, clock: ManualClock) -> None:

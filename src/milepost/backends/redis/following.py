@@ -12,9 +12,8 @@ from milepost.backends.redis.keys import Keys, to_bytes, to_text
 from milepost.backends.redis.places import Places
 from milepost.backends.redis.reading import Reader
 from milepost.backends.redis.scripts import Call, Script, script
-from milepost.data_stores.base import BaseDataStore, RecordChange
 from milepost.errors import StoreUnavailable
-from milepost.records import LoadedRecord, RecordState, Revision
+from milepost.records import Authority, LoadedRecord, RecordChange, RecordState, Revision
 from milepost.trackers.rows import hash_in
 
 __all__ = ["Following", "TextRow"]
@@ -69,7 +68,7 @@ class Following:
         places: Places,
         calls: RecordCalls,
         reader: Reader,
-        store: BaseDataStore,
+        store: Authority,
         notes: Notes,
         *,
         lease: float,
