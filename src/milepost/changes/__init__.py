@@ -1,0 +1,1 @@
+"""State that remembers: containers that log every change, observers and exporters."""
