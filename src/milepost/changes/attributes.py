@@ -90,14 +90,14 @@ class TrackedAttributes(TrackedContainer):
             with names.batch():
                 names.clear()
                 names.update(value)
-        elif name == "__class__" or hasattr(getattr(type(self), name, None), "__set__"):
+        elif name == "__class__" or hasattr(_in_class(self, name), "__set__"):
             object.__setattr__(self, name, value)
         else:
             names[name] = value
 
     def __delattr__(self, name: str) -> None:
         names = self._tracking_holder()
-        if name in names and not hasattr(getattr(type(self), name, None), "__delete__"):
+        if name in names and not hasattr(_in_class(self, name), "__delete__"):
             del names[name]
         else:
             object.__delattr__(self, name)
@@ -116,7 +116,7 @@ class TrackedAttributes(TrackedContainer):
     def __reduce_ex__(self, protocol: Any, /) -> Any:
         return _rebuilt, (type(self), self._tracking_holder())
 
-    def copy(self, untracked: bool = True) -> Any:
+    def copy(self, *, untracked: bool = True) -> Any:
         """Return a shallow copy.
 
         Args:
@@ -150,6 +150,11 @@ class TrackedAttributes(TrackedContainer):
 
     def _tracking_edit(self, location: Any, old: Any, new: Any) -> None:
         self._tracking_holder()._tracking_edit(location, old, new)
+
+
+def _in_class(obj: object, name: str) -> Any:
+    """Return what the class has under a name: a property, for one, comes before the object's own attributes."""
+    return next((cls.__dict__[name] for cls in type(obj).__mro__ if name in cls.__dict__), None)
 
 
 def _with_names(cls: type[TrackedAttributes], names: TrackedDict[str, Any]) -> Any:

@@ -79,8 +79,14 @@ class TrackedDict(Copied, dict[K, V]):
 
     @classmethod
     def fromkeys(cls, iterable: Iterable[Any], value: Any = None, /) -> Any:  # type: ignore[override]
-        """Return a new one with these keys, all with the same value."""
-        return cls(dict.fromkeys(iterable, value))
+        """Return a new one with these keys, all with the same value; nothing is logged."""
+        made = cls()
+        if cls.__setitem__ is TrackedDict.__setitem__ and type(made) is cls and not made:
+            made._tracking_fill(dict.fromkeys(iterable, value))
+        else:
+            for key in iterable:
+                made[key] = value
+        return made
 
     def __setitem__(self, key: K, value: V) -> None:
         tracking = self._tracking
@@ -208,7 +214,7 @@ class TrackedDict(Copied, dict[K, V]):
         if heard:
             tell(heard)
 
-    def copy(self, untracked: bool = True) -> Any:
+    def copy(self, *, untracked: bool = True) -> Any:
         """Return a shallow copy.
 
         Args:

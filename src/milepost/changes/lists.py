@@ -109,7 +109,7 @@ class TrackedList(Copied, list[T]):
         tracking = self._tracking
         if tracking.locked:
             tracking.refuse()
-        items = list(iterable)
+        items = [item for item in iterable]  # noqa: C416  list() believes a __length_hint__ that extend() does not
         with gate:
             size = len(self)
             heard = self._splice("add", range(size, size + len(items)), [], items)
@@ -254,7 +254,7 @@ class TrackedList(Copied, list[T]):
         if heard:
             tell(heard)
 
-    def copy(self, untracked: bool = True) -> Any:
+    def copy(self, *, untracked: bool = True) -> Any:
         """Return a shallow copy.
 
         Args:

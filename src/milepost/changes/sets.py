@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from milepost._clock import Clock
 from milepost.changes.copying import Copied
@@ -14,8 +14,6 @@ from milepost.changes.values import MISSING, WHOLE, kept
 __all__ = ["TrackedSet"]
 
 T = TypeVar("T")
-
-_has: Final = set.__contains__
 
 
 class TrackedSet(Copied, set[T]):
@@ -153,9 +151,7 @@ class TrackedSet(Copied, set[T]):
         if self._tracking.locked:
             self._tracking.refuse()
         items = set(other)
-        with gate:
-            both = {item for item in items if _has(self, item)}
-        self._exchange("update", both, items - both)
+        self._exchange("update", items, items)
 
     def __ior__(self, other: Any) -> Any:
         if not isinstance(other, set | frozenset):
@@ -182,7 +178,7 @@ class TrackedSet(Copied, set[T]):
         return self
 
     def _become(self, action: str, items: set[Any]) -> None:
-        self._exchange(action, {item for item in self if item not in items}, items)
+        self._exchange(action, set.difference(self, items), items)
 
     def _exchange(self, action: str, leave: set[Any], come: set[Any]) -> None:
         """Remove and add items and log it, where that changes anything."""
@@ -190,8 +186,8 @@ class TrackedSet(Copied, set[T]):
         if tracking.locked:
             tracking.refuse()
         with gate:
-            old = {item for item in leave if _has(self, item)}
-            new = {item for item in come if not _has(self, item)}
+            old = leave.intersection(self)  # from set to set no item is hashed again
+            new = come.difference(self)
             if not old and not new:
                 return
             self._tracking_edit(WHOLE, old, new)
@@ -199,7 +195,7 @@ class TrackedSet(Copied, set[T]):
         if heard:
             tell(heard)
 
-    def copy(self, untracked: bool = True) -> Any:
+    def copy(self, *, untracked: bool = True) -> Any:
         """Return a copy.
 
         Args:

@@ -79,7 +79,10 @@ def kept(value: Any) -> Any:
     """Return what the log keeps of a value: itself where it cannot change, else a :class:`Kept`."""
     if value.__class__ in ATOMIC:
         return value
-    copy = freeze(value)
+    try:
+        copy = freeze(value)
+    except RecursionError:  # nested deeper than Python can follow: it is held as it is
+        return value
     return value if copy is value else Kept(value, copy)
 
 
