@@ -265,10 +265,9 @@ class TrackedDict(Copied, dict[K, V]):
             self._tracking_adopt(value, key)
 
     def _tracking_reorder(self, order: list[Any]) -> None:
-        if list(self) != order:
-            items = {key: _get(self, key) for key in order}
-            dict.clear(self)
-            dict.update(self, items)
+        items = {key: _get(self, key) for key in order if key in self}
+        dict.clear(self)
+        dict.update(self, items)
 
     def _tracking_fill(self, contents: Mapping[Any, Any]) -> None:
         dict.update(self, contents)
