@@ -56,7 +56,8 @@ def test_every_operation_does_what_it_does_to_a_builtin(
         assert ours == plain
         assert plain == ours
         assert len(ours) == len(plain)
-        assert repr(freeze(ours)) == repr(plain)
+        if builtin is not set:  # the order of a set's items is nobody's promise
+            assert repr(freeze(ours)) == repr(plain)
 
 
 @pytest.mark.parametrize("converts", [False, True], ids=["as given", "converting"])
@@ -195,9 +196,9 @@ def test_copies_and_pickles_have_the_contents_and_a_log_of_their_own(contents: A
         for twin in (
             copy.copy(ours),
             copy.deepcopy(ours),
-            pickle.loads(pickle.dumps(ours)),
+            pickle.loads(pickle.dumps(ours)),  # noqa: S301
             ours.copy(untracked=False),
-        ):  # noqa: S301
+        ):
             assert type(twin) is type(ours)
             assert twin == ours
             assert (twin.tracking_changes(), twin.tracking_name, twin._tracking.history) == ([], "it", 7)

@@ -158,9 +158,13 @@ def test_a_name_that_does_not_exist_says_so() -> None:
 BARE = """
 import sys
 
+EXTRAS = {
+    "typer", "rich", "httpx", "prometheus_client", "redis", "pymongo", "bson", "motor", "pytest", "hypothesis",
+}
+
 class NoExtras:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"typer", "rich", "redis", "pymongo", "bson", "motor", "pytest", "hypothesis"}:
+        if name.split(".")[0] in EXTRAS:
             raise ModuleNotFoundError(name, name=name)
 
 sys.meta_path.insert(0, NoExtras())

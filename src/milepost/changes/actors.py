@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
@@ -16,7 +16,7 @@ current_actor = _ACTOR.get
 
 
 @contextmanager
-def tracking_actor(name: str) -> Iterator[None]:
+def tracking_actor(name: str) -> Generator[None]:
     """Name who makes the changes within this ``with`` block.
 
     Tasks started in the block inherit it; other tasks and threads are not touched. Blocks nest.

@@ -6,7 +6,7 @@ import copy
 import weakref
 from collections.abc import Iterable
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from milepost._clock import Clock
 from milepost.changes.containers import TrackedContainer
@@ -81,8 +81,8 @@ class TrackedAttributes(TrackedContainer):
         return self._tracking_holder()._tracking
 
     def _tracking_holder(self) -> TrackedDict[str, Any]:
-        names: Any = self.__dict__
-        return names  # type: ignore[no-any-return]
+        names: TrackedDict[str, Any] = cast(Any, self.__dict__)
+        return names
 
     def __setattr__(self, name: str, value: Any) -> None:
         names = self._tracking_holder()
@@ -128,16 +128,15 @@ class TrackedAttributes(TrackedContainer):
         return copy.copy(self)
 
     def _tracking_plain(self, memo: dict[int, Any]) -> dict[str, Any]:
-        known = memo.get(id(self))
-        if known is None:
-            known = memo[id(self)] = self._tracking_holder()._tracking_plain(memo)
-        return known  # type: ignore[no-any-return]
+        return self._tracking_holder()._tracking_plain(memo)
 
     def _tracking_blank(self) -> Self:
-        return _with_names(type(self), self._tracking_holder()._tracking_blank())
+        twin: Self = _with_names(type(self), self._tracking_holder()._tracking_blank())
+        return twin
 
     def _tracking_like(self, contents: Any) -> Self:
-        return _with_names(type(self), self._tracking_holder()._tracking_like(contents))
+        twin: Self = _with_names(type(self), self._tracking_holder()._tracking_like(contents))
+        return twin
 
     def _tracking_settle_children(self) -> None:
         self._tracking_holder()._tracking_settle_children()

@@ -15,7 +15,7 @@ from milepost.changes.nesting import adopt, convert, inherited
 from milepost.changes.notifying import Observer, Observers
 from milepost.changes.patches import json_patch
 from milepost.changes.snapshots import Snapshots
-from milepost.changes.tracking import Link, Tracking, gate, tell
+from milepost.changes.tracking import Link, gate, tell
 from milepost.changes.undoing import Undoing, restored
 from milepost.changes.values import ATOMIC, Plain, document, freeze, frozen, kept
 from milepost.errors import InvalidDefinition
@@ -31,8 +31,6 @@ class TrackedContainer(Plain):
     """
 
     __slots__ = ()
-
-    _tracking: Tracking
 
     # History
 
@@ -253,8 +251,10 @@ class TrackedContainer(Plain):
         holder = self._tracking_holder()
         with Batch(holder, action, row.number):
             for step, old, new in steps:
-                target: TrackedContainer = reach(holder, step.prefix)
-                target._tracking_holder()._tracking_change(
+                target: Any = holder
+                for key in step.prefix:
+                    target = target[key]._tracking_holder()
+                target._tracking_change(
                     action, step.location, restored(step.location, old), restored(step.location, new)
                 )
 
@@ -372,10 +372,6 @@ class TrackedContainer(Plain):
     @abstractmethod
     def _tracking_blank(self) -> Self:
         """Return an empty container of this type, with these settings."""
-
-    @abstractmethod
-    def _tracking_like(self, contents: Any) -> Self:
-        """Return another container of this type, with these settings and plain contents."""
 
     def _tracking_reorder(self, order: list[Any]) -> None:
         """Put keys into an order again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, cast
 
 from milepost._clock import Clock
 from milepost.changes.copying import Copied
@@ -78,7 +78,7 @@ class TrackedDict(Copied, dict[K, V]):
         )
 
     @classmethod
-    def fromkeys(cls, iterable: Iterable[Any], value: Any = None, /) -> Any:  # type: ignore[override]
+    def fromkeys(cls, iterable: Iterable[Any], value: Any = None, /) -> Any:
         """Return a new one with these keys, all with the same value; nothing is logged."""
         made = cls()
         if cls.__setitem__ is TrackedDict.__setitem__ and type(made) is cls and not made:
@@ -130,7 +130,7 @@ class TrackedDict(Copied, dict[K, V]):
         self._tracking_release(old)
         return self._tracking.record(self, "remove", key, was, MISSING)
 
-    def pop(self, key: Any, /, *default: Any) -> Any:
+    def pop(self, key: Any, default: Any = MISSING, /) -> Any:
         """Remove a key and return its value, or the default; ``KeyError`` without either."""
         tracking = self._tracking
         if tracking.locked:
@@ -139,9 +139,9 @@ class TrackedDict(Copied, dict[K, V]):
         with gate:
             value = _get(self, key, MISSING) if self else MISSING
             if value is MISSING:
-                return dict.pop(self, key, *default)
-            if len(default) > 1:
-                return dict.pop(self, key, *default)  # raises what a dict raises
+                if default is MISSING:
+                    raise KeyError(key)
+                return default
             heard = self._take_out(key, value)
         if heard:
             tell(heard)
@@ -168,7 +168,7 @@ class TrackedDict(Copied, dict[K, V]):
             tracking.refuse()
         heard = None
         with gate:
-            value = _get(self, key, MISSING)
+            value: Any = _get(self, key, MISSING)
             if value is MISSING:
                 heard = self._put(key, default, MISSING)
                 value = _get(self, key)
@@ -226,10 +226,13 @@ class TrackedDict(Copied, dict[K, V]):
         return self._tracking_like(self)
 
     def _tracking_plain(self, memo: dict[int, Any]) -> dict[Any, Any]:
+        if id(self) in memo:  # an object that holds itself comes here by way of its attributes
+            return cast(dict[Any, Any], memo[id(self)])
         copied: dict[Any, Any] = {}
         memo[id(self)] = copied
         for key, value in self.items():
             copied[key] = value if value.__class__ in ATOMIC else freeze(value, memo)
+        del memo[id(self)]
         return copied
 
     def _tracking_settle_children(self) -> None:

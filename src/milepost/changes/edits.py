@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from milepost.changes.values import MISSING, WHOLE
 
@@ -58,10 +58,21 @@ def _edit_dict(target: dict[Any, Any], location: Any, old: Any, new: Any) -> Non
         target[location] = new
 
 
-def edit_list(target: list[Any], location: Any, old: Any, new: Any) -> None:
+class Items(Protocol):
+    """What a list is changed by."""
+
+    def __setitem__(self, key: Any, value: Any, /) -> None: ...
+
+    def __delitem__(self, key: Any, /) -> None: ...
+
+    def insert(self, index: Any, item: Any, /) -> None:
+        """Add an item before an index."""
+
+
+def edit_list(target: Items, location: Any, old: Any, new: Any) -> None:
     """Change a list; see :func:`edit`."""
     if location is WHOLE:
-        target[:] = new
+        target[slice(None)] = new
     elif isinstance(location, range):
         _edit_range(target, location, old, new)
     elif old is MISSING:
@@ -72,9 +83,9 @@ def edit_list(target: list[Any], location: Any, old: Any, new: Any) -> None:
         target[location] = new
 
 
-def _edit_range(target: list[Any], location: range, old: list[Any], new: list[Any]) -> None:
+def _edit_range(target: Items, location: range, old: list[Any], new: list[Any]) -> None:
     if location.step == 1:
-        target[location.start : location.start + len(old)] = new
+        target[slice(location.start, location.start + len(old))] = new
     elif not new:
         for index in reversed(location):
             del target[index]

@@ -232,7 +232,7 @@ class TrackedList(Copied, list[T]):
 
     def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
         """Sort in place, stable. No entry where that moves nothing."""
-        self._arrange("sort", lambda: list.sort(self, key=key, reverse=reverse))  # type: ignore[type-var]
+        self._arrange("sort", lambda: list.sort(self, key=key, reverse=reverse))  # type: ignore[arg-type,type-var]
 
     def reverse(self) -> None:
         """Reverse in place. No entry where that moves nothing."""
@@ -278,6 +278,7 @@ class TrackedList(Copied, list[T]):
         copied: list[Any] = []
         memo[id(self)] = copied
         copied.extend(item if item.__class__ in ATOMIC else freeze(item, memo) for item in self)
+        del memo[id(self)]
         return copied
 
     def _tracking_settle_children(self) -> None:

@@ -55,6 +55,7 @@ def convert(value: Any, settings: dict[str, Any]) -> Any:
             container = kind.__new__(kind)
             _converting[id(value)] = (value, container)
             container.__init__(value, **settings)  # type: ignore[misc]
+            container._tracking.fresh = True
         finally:
             if outermost:
                 _converting.clear()

@@ -86,14 +86,14 @@ class Observers:
         work = self._fenced(answer, one.observer)
         running = _running_loop()
         if running is not None:
-            _tasks.spawn(work, "observer")
+            _spawn(work)
             return
         try:
             if one.loop is None:
                 raise RuntimeError(
                     "an async observer needs an event loop: add it, or make the change, in a running one"
                 )
-            one.loop.call_soon_threadsafe(_tasks.spawn, work, "observer")
+            one.loop.call_soon_threadsafe(_spawn, work)
         except RuntimeError:  # no loop, or one that is closed
             work.close()
             if isinstance(answer, Coroutine):
@@ -109,6 +109,10 @@ class Observers:
     def _report(self, observer: Observer, error: Exception) -> None:
         self.failures += 1
         _log.error("the observer %r failed; the change stands", observer, exc_info=error)
+
+
+def _spawn(work: Coroutine[Any, Any, None]) -> None:
+    _tasks.spawn(work, "observer")  # type: ignore[unused-awaitable]  # nobody waits for an observer
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

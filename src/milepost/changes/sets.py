@@ -87,7 +87,7 @@ class TrackedSet(Copied, set[T]):
         if heard:
             tell(heard)
 
-    def discard(self, item: T, /) -> None:
+    def discard(self, item: object, /) -> None:
         """Remove an item if it is there."""
         self._remove(item)
 
@@ -153,25 +153,25 @@ class TrackedSet(Copied, set[T]):
         items = set(other)
         self._exchange("update", items, items)
 
-    def __ior__(self, other: Any) -> Any:
+    def __ior__(self, other: Any) -> Any:  # type: ignore[misc]  # wider than a set says
         if not isinstance(other, set | frozenset):
             return NotImplemented
         self.update(other)
         return self
 
-    def __isub__(self, other: Any) -> Any:
+    def __isub__(self, other: Any) -> Any:  # type: ignore[misc]  # wider than a set says
         if not isinstance(other, set | frozenset):
             return NotImplemented
         self.difference_update(other)
         return self
 
-    def __iand__(self, other: Any) -> Any:
+    def __iand__(self, other: Any) -> Any:  # type: ignore[misc]  # wider than a set says
         if not isinstance(other, set | frozenset):
             return NotImplemented
         self.intersection_update(other)
         return self
 
-    def __ixor__(self, other: Any) -> Any:
+    def __ixor__(self, other: Any) -> Any:  # type: ignore[misc]  # wider than a set says
         if not isinstance(other, set | frozenset):
             return NotImplemented
         self.symmetric_difference_update(other)

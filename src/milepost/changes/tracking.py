@@ -21,7 +21,7 @@ from milepost.changes.notifying import Observers
 from milepost.changes.snapshots import Snapshots
 from milepost.changes.stacks import capture_stack
 from milepost.changes.undoing import Undoing
-from milepost.changes.values import MISSING, WHOLE, kept
+from milepost.changes.values import MISSING, WHOLE, Plain, kept, live
 from milepost.errors import ContainerLocked, InvalidDefinition
 
 if TYPE_CHECKING:
@@ -61,13 +61,34 @@ class Tracking:
     """
 
     __slots__ = (
-        "_id", "appended", "auto_convert", "batch", "busy", "captures_stacks", "clock", "face", "history", "kind",
-        "links", "locked", "log", "name", "now", "observers", "ready", "redact", "snapshots", "undoing",
+        "_id",
+        "appended",
+        "auto_convert",
+        "batch",
+        "busy",
+        "captures_stacks",
+        "clock",
+        "face",
+        "fresh",
+        "history",
+        "kind",
+        "links",
+        "locked",
+        "log",
+        "name",
+        "now",
+        "observers",
+        "ready",
+        "redact",
+        "snapshots",
+        "undoing",
     )  # fmt: skip
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.ready = False
+        self.fresh = False
+        """Whether it was made by a conversion that no observer has heard of."""
         self.busy = False
         self.locked = False
         self.name = ""
@@ -181,14 +202,14 @@ class Tracking:
         if batch is not None:
             batch.note(holder, owned)
             return None
-        return hear((owner, owner.enter(mine)) for owner, mine in owned)
+        heard = hear((owner, owner.enter(mine)) for owner, mine in owned)
+        return [*_births(owned), *heard] if heard else None
 
     def owners(self, holder: TrackedContainer) -> list[tuple[Tracking, list[tuple[Any, ...]]]]:
         """Return every container whose log is concerned by a change of this one, with the ways from there to here."""
         found: dict[int, tuple[Tracking, list[tuple[Any, ...]]]] = {}
         climbing: list[tuple[Tracking, TrackedContainer, tuple[Any, ...], tuple[int, ...]]] = [(self, holder, (), ())]
-        while climbing:
-            tracking, container, way, below = climbing.pop()
+        for tracking, container, way, below in climbing:  # which grows meanwhile
             if id(tracking) in below:  # it holds itself
                 continue
             found.setdefault(id(tracking), (tracking, []))[1].append(way)
@@ -239,11 +260,12 @@ class Tracking:
         """Redact more fields."""
         self.redact |= frozenset(names)
 
-    def born(self, contents: Any) -> Row:
+    def born(self, contents: Any, prefix: tuple[Any, ...] = ()) -> Row:
         """Return the row that says what a new container holds. It goes to observers that ask for it, into no log."""
+        self.fresh = False
         return Row(
             next_number(), self.now(), "init", WHOLE, MISSING, kept(contents), current_actor(), self,
-            (), (), None, None, None, 0,
+            prefix, (), None, None, None, 0,
         )  # fmt: skip
 
     def limit(self, history: Any) -> None:
@@ -267,6 +289,23 @@ def hear(entered: Iterable[tuple[Tracking, Row]]) -> Heard | None:
     """Return those that have observers."""
     heard = [(owner, row) for owner, row in entered if owner.observers is not None and owner.observers.registered]
     return heard or None
+
+
+def _births(owned: list[tuple[Tracking, Row]]) -> Heard:
+    """Return the rows that announce children made by a conversion, for the observers that ask for them."""
+    listening = [(owner, row) for owner, row in owned if owner.observers is not None and owner.observers.hear_init()]
+    if not listening:
+        return []
+    new, location = live(owned[0][1].new), owned[0][1].location
+    arrived: list[tuple[Any, Any]] = [(location, new)]
+    if location is WHOLE or isinstance(location, range):
+        first = location.start if isinstance(location, range) else 0
+        arrived = list(new.items()) if isinstance(new, dict) else list(enumerate(new, first))
+    births: Heard = []
+    for key, child in arrived:
+        if isinstance(child, Plain) and child._tracking.fresh:
+            births += [(owner, child._tracking.born(child, (*row.prefix, key))) for owner, row in listening]
+    return births
 
 
 def tell(heard: Heard) -> None:

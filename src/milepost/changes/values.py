@@ -6,11 +6,14 @@ from collections.abc import Mapping, Set
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from types import NoneType
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from uuid import UUID
 
 from milepost.codec import canonical, to_jsonable
 from milepost.errors import InvalidDefinition
+
+if TYPE_CHECKING:
+    from milepost.changes.tracking import Tracking
 
 __all__ = [
     "ATOMIC",
@@ -63,8 +66,14 @@ class Plain:
 
     __slots__ = ()
 
+    _tracking: Tracking
+
     def _tracking_plain(self, memo: dict[int, Any]) -> Any:
         """Return a deep plain copy: dicts, lists and sets with nothing tracked in them."""
+        raise NotImplementedError
+
+    def _tracking_like(self, contents: Any) -> Self:
+        """Return another container of this type, with these settings and plain contents."""
         raise NotImplementedError
 
 
@@ -99,7 +108,12 @@ def live(value: Any) -> Any:
 def freeze(value: Any, memo: dict[int, Any] | None = None) -> Any:
     """Return a deep copy of dicts, lists, sets and tuples; values of other types are shared.
 
-    Tracked containers become plain ones; what holds itself does so in the copy.
+    Tracked containers become plain ones. What is in several places becomes several copies; what holds
+    itself does so in the copy.
+
+    Args:
+        value: the value.
+        memo: the copies of what this value is in, by the id of the original.
     """
     kind = value.__class__
     if kind in ATOMIC:
@@ -116,11 +130,13 @@ def freeze(value: Any, memo: dict[int, Any] | None = None) -> Any:
         memo[id(value)] = copied
         for key, item in value.items():
             copied[key] = item if item.__class__ in ATOMIC else freeze(item, memo)
+        del memo[id(value)]
         return copied
     if kind is list:
         items: list[Any] = []
         memo[id(value)] = items
         items.extend(item if item.__class__ in ATOMIC else freeze(item, memo) for item in value)
+        del memo[id(value)]
         return items
     if kind is set:
         return set(value)
