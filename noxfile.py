@@ -93,6 +93,8 @@ def lowest(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Every test, the examples' among them, against the package as users install it."""
     session.install(".[all]", *group("tests"))
+    if not session.posargs:  # a short dose, for the log: what a tracked write costs in each mode
+        session.run("python", "-m", "benchmarks", "--quick", "--only", "tracked-modes")
     session.run("pytest", *session.posargs)
 
 

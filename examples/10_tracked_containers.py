@@ -67,9 +67,9 @@ async def main() -> None:
     print("taken back:")
     with tracking_actor("ada"):
         order.undo()
-    await asyncio.sleep(0)
 
     print("milestones:")
+    await asyncio.sleep(0)  # the observer's tasks begin
     await manager.settle()
     tracker = await manager.get_tracker("actor:ada", "status changes")
     assert tracker is not None

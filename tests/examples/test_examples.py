@@ -283,7 +283,7 @@ def test_worker_takes_every_milestone_from_its_queue(run: Run) -> None:
 
 
 def test_tracked_containers_know_who_changed_what_and_take_it_back(run: Run) -> None:
-    """The order's changes are told with actor and path, the failed batch leaves no trace, and an undo is a change too."""
+    """Changes are told with actor and path, a failed batch leaves no trace, and an undo is a change too."""
     lines = run("10_tracked_containers.py")
     assert after(lines, "what happens:") == [
         "ada add ('lines', 0): None -> {'item': 'cups', 'count': 4}",
