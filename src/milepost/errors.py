@@ -19,7 +19,7 @@
     ├── RecordTooLarge             (also ValueError)   larger than cache or store can keep; nothing was changed
     ├── OutboxFull                                     a durable consumer is too far behind, commits are refused
     ├── QueueOverflow                                  a subscription with ``Overflow.ERROR`` ran full
-    ├── ContainerLocked            (also RuntimeError) a tracked container was changed while it was locked
+    ├── ContainerLocked            (also RuntimeError)  a tracked container was changed while it was locked
     ├── ManagerClosed                                  a call after ``aclose()``
     └── MissingExtra               (also ImportError)  an optional dependency is not installed
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
+import pickle  # noqa: TID251  the promise is about it
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -313,6 +317,70 @@ def test_threads_leave_a_log_that_agrees_with_the_contents() -> None:
             assert target.get(last) == entry.old
             target[last] = entry.new
     assert state == tracked
+
+
+def test_observers_are_called_outside_the_lock() -> None:
+    """An observer may wait for another thread that changes containers, also this one."""
+    tracked: TrackedDict[str, int] = TrackedDict()
+    started = threading.Event()
+
+    def wait_for_another(entry: ChangeLogEntry) -> None:
+        if not started.is_set():
+            started.set()
+            other = threading.Thread(target=tracked.__setitem__, args=("b", 2))
+            other.start()
+            other.join(10)
+            assert tracked["b"] == 2
+
+    tracked.tracking_add_observer(wait_for_another)
+    tracked["a"] = 1
+    assert tracked.tracking_observer_failures == 0
+    assert tracked == {"a": 1, "b": 2}
+
+
+FORKED = """if True:
+    import os
+    from milepost.changes import TrackedDict
+    tracked = TrackedDict()
+    tracked["before"] = 1
+    reading, writing = os.pipe()
+    child = os.fork()
+    tracked["after"] = 1
+    if not child:
+        os.write(writing, tracked.last_change().id.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(reading, 100).decode()
+    print(len(theirs), theirs != tracked.last_change().id)
+"""
+
+
+def test_a_forked_process_has_ids_of_its_own() -> None:
+    """After a fork both processes go on with entry ids that the other does not have."""
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("32 True\n", "")
+
+
+class Job(TrackedAttributes):
+    """What can be pickled has a name that can be imported."""
+
+
+def test_objects_entries_and_locks_when_copied() -> None:
+    """A copied or pickled object has its attributes and a log of its own; copies are not locked; an entry is itself."""
+    job = Job(state="new", steps=[1], tracking_auto_convert=True, history=3)
+    job.state = "done"
+    job.lock()
+    for twin in (copy.copy(job), copy.deepcopy(job), pickle.loads(pickle.dumps(job)), job.copy(untracked=False)):  # noqa: S301
+        assert type(twin) is Job
+        assert (twin.state, twin.steps, twin.tracking_changes()) == ("done", [1], [])
+        twin.state = "again"
+        assert twin.tracking_changes()[0].type == "Job"
+    assert job.state == "done"
+    entry = job.tracking_changes()[0]
+    assert copy.deepcopy([entry])[0] is entry
+    assert json.loads(json.dumps(TrackedDict({"a": [TrackedDict(b=1)]}, tracking_auto_convert=True))) == {
+        "a": [{"b": 1}]
+    }
 
 
 def test_an_object_reports_like_any_container() -> None:

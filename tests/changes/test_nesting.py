@@ -79,6 +79,17 @@ def test_indices_are_right_however_a_list_shifts() -> None:
     assert where() == 1
 
 
+def test_every_child_of_a_long_list_is_found_after_a_shift() -> None:
+    """After an insertion at the front, a deletion and a reversal, all of a thousand children know their place."""
+    items: TrackedList[Any] = TrackedList([{"n": n} for n in range(1000)], tracking_auto_convert=True)
+    items.insert(0, {"n": -1})
+    del items[500:510]
+    items.reverse()
+    for place, child in enumerate(items):
+        child["touched"] = True
+        assert paths(items)[-1] == (place, "touched")
+
+
 REMOVALS: list[tuple[str, Callable[[Any], Any]]] = [
     ("replaced", lambda root: root.__setitem__("k", 1)),
     ("deleted", lambda root: root.__delitem__("k")),

@@ -153,7 +153,10 @@ class TrackedAttributes(TrackedContainer):
 
 def _in_class(obj: object, name: str) -> Any:
     """Return what the class has under a name: a property, for one, comes before the object's own attributes."""
-    return next((cls.__dict__[name] for cls in type(obj).__mro__ if name in cls.__dict__), None)
+    for cls in type(obj).__mro__:
+        if name in cls.__dict__:
+            return cls.__dict__[name]
+    return None
 
 
 def _with_names(cls: type[TrackedAttributes], names: TrackedDict[str, Any]) -> Any:

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from milepost.changes.actors import current_actor
-from milepost.changes.entries import Row, next_number
+from milepost.changes.entries import Row, numbers
 from milepost.changes.stacks import capture_stack
 from milepost.changes.tracking import Heard, Tracking, gate, hear, tell
 from milepost.changes.values import MISSING, WHOLE, live
@@ -85,7 +85,7 @@ class Batch:
         for _, owned in self._steps:
             for owner, row in owned:
                 concerned.setdefault(id(owner), (owner, []))[1].append(row)
-        number, now, actor = next_number(), container._tracking.now(), current_actor()
+        number, now, actor = numbers.next(), container._tracking.now(), current_actor()
         entered = []
         for owner, rows in concerned.values():
             if self._about and len(rows) == 1:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from milepost._clock import utc
 from milepost.changes.snapshots import Delta, Node, snapshot_at
@@ -18,19 +18,27 @@ from milepost.codec import dumps
 if TYPE_CHECKING:
     from milepost.changes.tracking import Tracking
 
-__all__ = ["ChangeLogEntry", "Row", "next_number"]
+__all__ = ["ChangeLogEntry", "Row", "numbers"]
 
 
-def _start() -> None:
-    """Begin a run of entry numbers of which no other process has one."""
-    global next_number  # noqa: PLW0603  bound once a process: a lookup and a call are all that an id costs
-    next_number = count(secrets.randbits(80) << 48).__next__
+class _Numbers:
+    """The numbers of entries: of one process's the later are greater, and no other process has them."""
+
+    __slots__ = ("next",)
+
+    next: Callable[[], int]
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a run of numbers; also after a fork."""
+        self.next = count(secrets.randbits(80) << 48).__next__
 
 
-next_number = count().__next__
-_start()
+numbers: Final = _Numbers()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start)
+    os.register_at_fork(after_in_child=numbers.begin)
 
 
 class Row(NamedTuple):
@@ -281,6 +289,12 @@ class ChangeLogEntry:
         if not isinstance(other, ChangeLogEntry):
             return NotImplemented
         return (self._row.time, self._row.number) < (other._row.time, other._row.number)
+
+    def __copy__(self) -> ChangeLogEntry:
+        return self
+
+    def __deepcopy__(self, memo: object) -> ChangeLogEntry:
+        return self
 
     def __hash__(self) -> int:
         return hash(self._row.number)

@@ -7,6 +7,7 @@ from operator import index as as_index
 from typing import Any, Final, Self, SupportsIndex, TypeVar
 
 from milepost._clock import Clock
+from milepost.changes.containers import TrackedContainer
 from milepost.changes.copying import Copied
 from milepost.changes.edits import edit_list
 from milepost.changes.notifying import Observer
@@ -250,6 +251,9 @@ class TrackedList(Copied, list[T]):
                 move()
             finally:  # a sort that fails leaves the items in some order
                 if len(before) != len(self) or any(new is not old for new, old in zip(self, before, strict=True)):
+                    for place, item in enumerate(self):
+                        if item.__class__ not in ATOMIC and isinstance(item, TrackedContainer):
+                            item._tracking.moved_in(self, place)
                     heard = tracking.record(self, action, WHOLE, was, kept(list(self)))
         if heard:
             tell(heard)
@@ -296,10 +300,21 @@ class TrackedList(Copied, list[T]):
         return self
 
     def _tracking_keys_of(self, child: Any, link: Link) -> list[Any]:
-        hint = link.hint
-        if link.count == 1 and hint < len(self) and _at(self, hint) is child:
-            return [hint]
+        if link.count == 1:
+            place = self._near(child, link.hint)
+            return [] if place is None else [place]
         return [place for place, item in enumerate(self) if item is child]
+
+    def _near(self, child: Any, hint: int) -> int | None:
+        """Return the index of an item, looked for outwards from where it was: a list mostly shifts by little."""
+        size = len(self)
+        hint = min(hint, size)
+        for distance in range(max(hint, size - hint) + 1):
+            if hint + distance < size and _at(self, hint + distance) is child:
+                return hint + distance
+            if distance <= hint and hint - distance < size and _at(self, hint - distance) is child:
+                return hint - distance
+        return None
 
     def _tracking_edit(self, location: Any, old: Any, new: Any) -> None:
         composite = location is WHOLE or isinstance(location, range)

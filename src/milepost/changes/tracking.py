@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from milepost._clock import Clock, SystemClock
 from milepost.changes.actors import current_actor
-from milepost.changes.entries import ChangeLogEntry, Row, next_number
+from milepost.changes.entries import ChangeLogEntry, Row, numbers
 from milepost.changes.notifying import Observers
 from milepost.changes.snapshots import Snapshots
 from milepost.changes.stacks import capture_stack
@@ -165,7 +165,22 @@ class Tracking:
         """
         row = _make(
             Row,
-            (next_number(), self.now(), action, location, old, new, current_actor(), self, (), (), None, None, None, 0),
+            (
+                numbers.next(),
+                self.now(),
+                action,
+                location,
+                old,
+                new,
+                current_actor(),
+                self,
+                (),
+                (),
+                None,
+                None,
+                None,
+                0,
+            ),
         )
         if self.busy:
             return self._spread(holder, row)
@@ -245,6 +260,12 @@ class Tracking:
             self.links[id(parent)] = Link(parent, key)
         self.busy = True
 
+    def moved_in(self, parent: TrackedContainer, key: Any) -> None:
+        """Note where a container has this one now."""
+        link = None if self.links is None else self.links.get(id(parent))
+        if link is not None:
+            link.hint = key
+
     def let_go_by(self, parent: TrackedContainer) -> None:
         """Note that a container no longer has this one, in one place."""
         link = None if self.links is None else self.links.get(id(parent))
@@ -264,7 +285,7 @@ class Tracking:
         """Return the row that says what a new container holds. It goes to observers that ask for it, into no log."""
         self.fresh = False
         return Row(
-            next_number(), self.now(), "init", WHOLE, MISSING, kept(contents), current_actor(), self,
+            numbers.next(), self.now(), "init", WHOLE, MISSING, kept(contents), current_actor(), self,
             prefix, (), None, None, None, 0,
         )  # fmt: skip
 
