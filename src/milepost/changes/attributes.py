@@ -9,15 +9,15 @@ from types import SimpleNamespace
 from typing import Any, Self, cast
 
 from milepost._clock import Clock
-from milepost.changes.containers import TrackedContainer
 from milepost.changes.dicts import TrackedDict
 from milepost.changes.notifying import Observer
+from milepost.changes.remembering import Remembering
 from milepost.changes.tracking import Link, Tracking
 
 __all__ = ["TrackedAttributes"]
 
 
-class TrackedAttributes(TrackedContainer):
+class TrackedAttributes(Remembering):
     """An object whose attributes are tracked; for itself, or as a base class.
 
     Its ``__dict__`` is a tracked dict, so that ``vars(obj)["name"] = ...`` is logged too. Properties,

@@ -9,6 +9,7 @@ from abc import abstractmethod
 from typing import Any, Self
 
 from milepost.changes.containers import TrackedContainer
+from milepost.changes.remembering import Remembering
 from milepost.changes.values import ATOMIC, Plain, freeze
 
 __all__ = ["Copied"]
@@ -36,7 +37,7 @@ def _rebuilt(cls: type[Copied], contents: Any, settings: dict[str, Any], attribu
     return container
 
 
-class Copied(TrackedContainer):
+class Copied(Remembering):
     """How a container that is a dict, a list or a set itself is copied."""
 
     __slots__ = ()

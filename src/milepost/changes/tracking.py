@@ -163,25 +163,8 @@ class Tracking:
         Returns:
             Who has to be told, once the gate is released.
         """
-        row = _make(
-            Row,
-            (
-                numbers.next(),
-                self.now(),
-                action,
-                location,
-                old,
-                new,
-                current_actor(),
-                self,
-                (),
-                (),
-                None,
-                None,
-                None,
-                0,
-            ),
-        )
+        number, actor = numbers.next(), current_actor()
+        row = _make(Row, (number, self.now(), action, location, old, new, actor, self, (), (), None, None, None, 0))
         if self.busy:
             return self._spread(holder, row)
         log = self.log
