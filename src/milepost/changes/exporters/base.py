@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
-import threading
-import weakref
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from milepost._clock import Clock, SystemClock
 from milepost.changes.entries import ChangeLogEntry
+from milepost.changes.exporters.working import Worker
 from milepost.changes.feeding import unblocking
 from milepost.errors import InvalidDefinition, MilepostError, QueueOverflow
 from milepost.queues import Overflow
@@ -40,7 +36,7 @@ class FailedExport:
     error: Exception
 
 
-class Exporter(ABC):
+class Exporter(Worker):
     """An observer that hands entries on in batches, from a buffer that never grows beyond its capacity.
 
     It starts with the first entry, or as a context manager: ``async with JsonLinesExporter(path) as exporter``.
@@ -75,6 +71,7 @@ class Exporter(ABC):
         on_failure: Callable[[FailedExport], Any] | None = None,
         clock: Clock | None = None,
     ) -> None:
+        super().__init__()
         self.batch_size = _whole("batch_size", batch_size)
         self.capacity = _whole("capacity", capacity)
         if isinstance(interval, bool) or not isinstance(interval, int | float) or not 0 <= interval < float("inf"):
@@ -92,13 +89,7 @@ class Exporter(ABC):
         self._flushers: list[asyncio.Future[None]] = []
         self._opened = False
         self._sending = 0
-        self._closing = False
         self._hurried = False
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._thread: threading.Thread | None = None
-        self._wake: asyncio.Event | None = None
 
     @property
     def waiting(self) -> int:
@@ -122,12 +113,6 @@ class Exporter(ABC):
         """Let go of what :meth:`open` got; called once, after the last batch."""
         return
 
-    async def blocking(self, call: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
-        """Call what blocks, where that stops nobody: in a worker thread, or in the thread that does just this work."""
-        if threading.current_thread() is self._thread:
-            return call(*arguments, **more)
-        return await asyncio.to_thread(call, *arguments, **more)
-
     def __call__(self, entry: ChangeLogEntry) -> None:
         """Take an entry.
 
@@ -147,74 +132,11 @@ class Exporter(ABC):
                     raise QueueOverflow(f"the buffer of {self.capacity} is full; {self.dropped} entries were dropped")
                 self._buffer.popleft()
             self._buffer.append(entry)
-            started = self._loop is not None or self._thread is not None
-        if not started:
+            length = len(self._buffer)
+        if not self._started:
             self._start_somewhere()
-        elif len(self._buffer) in (1, self.batch_size):
+        elif length in (1, self.batch_size):
             self._rouse()
-
-    def _rouse(self) -> None:
-        loop, wake = self._loop, self._wake
-        if loop is not None and wake is not None:
-            with suppress(RuntimeError):  # the loop was closed: what waits stays counted as waiting
-                loop.call_soon_threadsafe(wake.set)
-
-    # Starting
-
-    def _start_somewhere(self) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self._start_thread()
-        else:
-            self._start_task(loop)
-
-    def _start_task(self, loop: asyncio.AbstractEventLoop) -> None:
-        with self._lock:
-            if self._loop is None and self._thread is None:
-                self._loop, self._wake = loop, asyncio.Event()
-                self._task = loop.create_task(self._work(), name=f"milepost: {type(self).__name__}")
-
-    def _start_thread(self) -> None:
-        with self._lock:
-            if self._loop is not None or self._thread is not None:
-                return
-            self._thread = threading.Thread(
-                target=self._work_alone, name=f"milepost: {type(self).__name__}", daemon=True
-            )
-            atexit.register(_close, weakref.ref(self))
-        self._thread.start()
-
-    def _work_alone(self) -> None:
-        async def work() -> None:
-            self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
-            await self._work()
-
-        asyncio.run(work())
-
-    async def start(self) -> None:
-        """Start the work in this loop, where it has not been started."""
-        self._start_task(asyncio.get_running_loop())
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    def __enter__(self) -> Self:
-        self._start_thread()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    # Ending
 
     async def flush(self) -> None:
         """Send what is in the buffer now, without waiting for more; return when that was sent or given up."""
@@ -234,42 +156,6 @@ class Exporter(ABC):
             settled = asyncio.get_running_loop().create_future()
             self._flushers.append(settled)
             await settled
-
-    async def aclose(self, timeout: float = 30.0) -> None:
-        """Send what is in the buffer, then stop; entries that come later are dropped and counted.
-
-        Args:
-            timeout: after so many seconds what is left is given up and counted as failed.
-        """
-        if self._thread is not None:
-            await asyncio.to_thread(self.close, timeout)
-            return
-        self._closing = True
-        if self._task is None:
-            return
-        self._rouse()
-        await asyncio.wait([self._task], timeout=timeout)
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
-
-    def close(self, timeout: float = 30.0) -> None:
-        """The same as :meth:`aclose`, for a program without an event loop.
-
-        Raises:
-            RuntimeError: when the work is done in an event loop; await ``aclose()`` there.
-        """
-        thread = self._thread
-        if thread is None:
-            if self._task is not None and not self._task.done():
-                raise RuntimeError("this exporter works in an event loop; await aclose() there")
-            self._closing = True
-            return
-        self._closing = True
-        self._rouse()
-        thread.join(timeout)
-
-    # The work
 
     async def _work(self) -> None:
         try:
@@ -365,13 +251,6 @@ class Exporter(ABC):
             self._on_failure(failure)
         except Exception:
             _log.exception("on_failure of %s failed", type(self).__name__)
-
-
-def _close(exporter: weakref.ref[Exporter]) -> None:
-    """Send what is left when the program ends."""
-    left = exporter()
-    if left is not None:
-        left.close()
 
 
 def _whole(name: str, value: Any) -> int:
