@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -188,6 +189,19 @@ async def test_json_lines_rotate(tmp_path: Path) -> None:
     assert len(kept) > 6
     with pytest.raises(InvalidDefinition, match="max_bytes"):
         JsonLinesExporter(path, max_bytes=0)
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+async def test_json_lines_wait_for_the_disk_where_they_are_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fsync: bool
+) -> None:
+    """With ``fsync`` every batch is on the disk before it counts as exported; without it nobody waits for that."""
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    async with JsonLinesExporter(tmp_path / "a.jsonl", fsync=fsync, interval=0) as exporter:
+        numbers(exporter).append(1)
+        await exporter.flush()
+        assert synced == ([(tmp_path / "a.jsonl").stat().st_size] if fsync else [])
 
 
 async def test_a_line_that_a_crash_cut_short_stays_by_itself(tmp_path: Path) -> None:

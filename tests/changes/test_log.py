@@ -120,11 +120,13 @@ def test_actions_are_named_after_what_happened() -> None:
     tags |= {"b", "c"}
     tags.remove("a")
     tags &= {"c"}
+    tags |= {"d": 1}.keys()
     assert said(tags) == [
         ("add", "b", None, "b"),
         ("add", None, set(), {"c"}),
         ("remove", "a", "a", None),
         ("update", None, {"b"}, set()),
+        ("add", None, set(), {"d"}),
     ]
 
 

@@ -21,7 +21,8 @@ class TrackedAttributes(Remembering):
     """An object whose attributes are tracked; for itself, or as a base class.
 
     Its ``__dict__`` is a tracked dict, so that ``vars(obj)["name"] = ...`` is logged too. Properties,
-    methods and class attributes are as ever; what a property stores is tracked, the property is not.
+    methods and class attributes are as ever; what a property stores is tracked, the property is not, and
+    neither are names like ``__class__``.
 
     Args:
         history: how many entries the log holds; older ones are dropped and counted.
@@ -90,7 +91,9 @@ class TrackedAttributes(Remembering):
             with names.batch():
                 names.clear()
                 names.update(value)
-        elif name == "__class__" or hasattr(_in_class(self, name), "__set__"):
+        elif (name.startswith("__") and name.endswith("__")) or hasattr(
+            _in_class(self, name), "__set__"
+        ):  # Python's own, such as __class__
             object.__setattr__(self, name, value)
         else:
             names[name] = value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any, Self, TypeVar
 
 from milepost._clock import Clock
@@ -20,7 +20,7 @@ class TrackedSet(Copied, set[T]):
     """A set that logs every change: ``TrackedSet({"draft"})``. It does what a set does.
 
     An operation on many items is one entry, whose ``old`` are the items that left and whose ``new``
-    those that came.
+    those that came. ``|=`` and its like take any set, a dict's keys too, and stay in place.
 
     Args:
         iterable: the items.
@@ -154,25 +154,25 @@ class TrackedSet(Copied, set[T]):
         self._exchange("update", items, items)
 
     def __ior__(self, other: Any) -> Any:  # type: ignore[misc]  # wider than a set says
-        if not isinstance(other, set | frozenset):
+        if not isinstance(other, Set):
             return NotImplemented
         self.update(other)
         return self
 
     def __isub__(self, other: Any) -> Any:  # type: ignore[misc]  # wider than a set says
-        if not isinstance(other, set | frozenset):
+        if not isinstance(other, Set):
             return NotImplemented
         self.difference_update(other)
         return self
 
     def __iand__(self, other: Any) -> Any:  # type: ignore[misc]  # wider than a set says
-        if not isinstance(other, set | frozenset):
+        if not isinstance(other, Set):
             return NotImplemented
         self.intersection_update(other)
         return self
 
     def __ixor__(self, other: Any) -> Any:  # type: ignore[misc]  # wider than a set says
-        if not isinstance(other, set | frozenset):
+        if not isinstance(other, Set):
             return NotImplemented
         self.symmetric_difference_update(other)
         return self
