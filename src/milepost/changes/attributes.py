@@ -91,9 +91,7 @@ class TrackedAttributes(Remembering):
             with names.batch():
                 names.clear()
                 names.update(value)
-        elif (name.startswith("__") and name.endswith("__")) or hasattr(
-            _in_class(self, name), "__set__"
-        ):  # Python's own, such as __class__
+        elif _is_pythons(name) or hasattr(_in_class(self, name), "__set__"):
             object.__setattr__(self, name, value)
         else:
             names[name] = value
@@ -152,6 +150,11 @@ class TrackedAttributes(Remembering):
 
     def _tracking_edit(self, location: Any, old: Any, new: Any) -> None:
         self._tracking_holder()._tracking_edit(location, old, new)
+
+
+def _is_pythons(name: str) -> bool:
+    """Whether a name is one of Python's own, such as ``__class__``."""
+    return name.startswith("__") and name.endswith("__")
 
 
 def _in_class(obj: object, name: str) -> Any:
