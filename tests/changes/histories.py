@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from milepost.changes.values import freeze
 
-__all__ = ["Operation", "dict_operations", "list_operations", "outcome", "set_operations"]
+__all__ = ["Operation", "dict_operations", "list_operations", "object_operations", "outcome", "set_operations"]
 
 
 class Operation(NamedTuple):
@@ -185,4 +185,22 @@ set_operations = st.one_of(
     _op("again", lambda box, given: box.__init__(given), ITEMS),
     st.just(Operation("pop", _pop_some)),
     st.just(Operation("copy", lambda box: box.copy())),
+)
+
+NAMES = st.sampled_from(["a", "b", "_c", "limit"])
+
+object_operations = st.one_of(
+    _op("set", lambda box, given: setattr(box, *given), st.tuples(NAMES, VALUES)),
+    _op("set", lambda box, given: setattr(box, *given), st.tuples(NAMES, VALUES)),
+    _op("del", delattr, NAMES),
+    _op("get", getattr, NAMES),
+    _op("has", hasattr, NAMES),
+    _op("set in vars", lambda box, given: vars(box).__setitem__(*given), st.tuples(NAMES, VALUES)),
+    _op("update vars", lambda box, given: vars(box).update(given), st.dictionaries(NAMES, VALUES, max_size=3)),
+    _op("pop from vars", lambda box, given: vars(box).pop(given), NAMES),
+    _op("property", lambda box, given: setattr(box, "doubled", given), st.integers(0, 3)),
+    _op("new vars", lambda box, given: setattr(box, "__dict__", given), st.dictionaries(NAMES, VALUES, max_size=2)),
+    st.just(Operation("clear vars", lambda box: vars(box).clear())),
+    st.just(Operation("vars", lambda box: list(vars(box)))),
+    st.just(Operation("dir", lambda box: [name for name in dir(box) if name in ("a", "b", "_c", "limit", "doubled")])),
 )

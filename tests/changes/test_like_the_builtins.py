@@ -20,6 +20,7 @@ from tests.changes.histories import (
     Operation,
     dict_operations,
     list_operations,
+    object_operations,
     outcome,
     set_operations,
 )
@@ -93,6 +94,46 @@ def test_the_log_takes_everything_back_and_does_it_again(
         assert ours.redo() == entries[n]
         assert freeze(ours) == states[n + 1]
     assert ours.redo() is None
+
+
+class _Plain:
+    limit = 10
+
+    @property
+    def doubled(self) -> int:
+        return len(vars(self))
+
+    @doubled.setter
+    def doubled(self, value: int) -> None:
+        self.a = value * 2
+
+
+class _Ours(TrackedAttributes):
+    limit = 10
+    doubled = _Plain.doubled
+
+
+@pytest.mark.parametrize("converts", [False, True], ids=["as given", "converting"])
+@given(operations=st.lists(object_operations, max_size=12))
+@settings(max_examples=150, deadline=None)
+def test_every_operation_does_what_it_does_to_an_object(operations: list[Operation], converts: bool) -> None:
+    """Whatever is done to an object, its attributes are those of a plain one; its log leads to every state."""
+    plain, ours = _Plain(), _Ours(tracking_auto_convert=converts, tracking_capture_snapshots=True)
+    states = [freeze(ours)]
+    for operation in operations:
+        expected, got = outcome(operation, plain), outcome(operation, ours)
+        assert got == expected, operation
+        assert list(vars(ours).items()) == list(vars(plain).items())
+        if len(ours.tracking_changes()) == len(states):
+            states.append(freeze(ours))
+        assert freeze(ours) == states[-1]
+    assert [entry.snapshot for entry in ours.tracking_changes()] == states[1:]
+    for state in reversed(states[:-1]):
+        ours.undo()
+        assert freeze(ours) == state
+    for state in states[1:]:
+        ours.redo()
+        assert freeze(ours) == state
 
 
 class _Nested:
