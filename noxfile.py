@@ -20,7 +20,7 @@ BARE = """
 import asyncio
 import importlib.util
 
-for driver in ("pymongo", "redis", "rich", "typer"):
+for driver in ("httpx", "prometheus_client", "pymongo", "redis", "rich", "typer"):
     assert importlib.util.find_spec(driver) is None, f"{driver} is installed: nothing is shown"
 
 import milepost
@@ -93,6 +93,8 @@ def lowest(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Every test, the examples' among them, against the package as users install it."""
     session.install(".[all]", *group("tests"))
+    if not session.posargs:  # a short dose, for the log: what a tracked write costs in each mode
+        session.run("python", "-m", "benchmarks", "--quick", "--only", "tracked-modes")
     session.run("pytest", *session.posargs)
 
 

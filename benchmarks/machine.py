@@ -23,6 +23,7 @@ def machine() -> dict[str, str]:
         "pydantic": _version("pydantic"),
         "milepost": _version("milepost"),
         "dictrack": _version("dictrack"),
+        "pydatatracker": _version("pydatatracker"),
         "databases in": tempfile.gettempdir(),
     }
 

@@ -1,7 +1,16 @@
 """The rows of the table, in its order; each module is one."""
 
 from benchmarks.figures import Row
-from benchmarks.rows import declared, growth, importing, one_tracker, sqlite_through, thousand_trackers
+from benchmarks.rows import (
+    declared,
+    growth,
+    importing,
+    one_tracker,
+    sqlite_through,
+    thousand_trackers,
+    tracked_dict,
+    tracked_modes,
+)
 
 __all__ = ["ROWS"]
 
@@ -11,5 +20,7 @@ ROWS: tuple[Row, ...] = (
     growth.ROW,
     declared.ROW,
     sqlite_through.ROW,
+    tracked_dict.ROW,
+    tracked_modes.ROW,
     importing.ROW,
 )

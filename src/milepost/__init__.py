@@ -16,6 +16,24 @@ if TYPE_CHECKING:
     from milepost.bus.dispatcher import ListenerHandle as ListenerHandle
     from milepost.bus.failed import FailedDelivery as FailedDelivery
     from milepost.bus.subscriptions import Subscription as Subscription
+    from milepost.changes.actors import tracking_actor as tracking_actor
+    from milepost.changes.attributes import TrackedAttributes as TrackedAttributes
+    from milepost.changes.configuration import load_observers_from_json as load_observers_from_json
+    from milepost.changes.dicts import TrackedDict as TrackedDict
+    from milepost.changes.entries import ChangeLogEntry as ChangeLogEntry
+    from milepost.changes.exporters.http import HttpExporter as HttpExporter
+    from milepost.changes.exporters.json_lines import JsonLinesExporter as JsonLinesExporter
+    from milepost.changes.exporters.kafka import KafkaExporter as KafkaExporter
+    from milepost.changes.exporters.s3 import S3Exporter as S3Exporter
+    from milepost.changes.feeding import async_queue_observer as async_queue_observer
+    from milepost.changes.lists import TrackedList as TrackedList
+    from milepost.changes.observers import ChangeCollector as ChangeCollector
+    from milepost.changes.observers import FilteredObserver as FilteredObserver
+    from milepost.changes.observers import filtered_observer as filtered_observer
+    from milepost.changes.observers import json_file_observer as json_file_observer
+    from milepost.changes.observers import logging_observer as logging_observer
+    from milepost.changes.observers import telemetry_observer as telemetry_observer
+    from milepost.changes.sets import TrackedSet as TrackedSet
     from milepost.conditions.base import BaseCondition as BaseCondition
     from milepost.conditions.combinators import (
         AllOf as AllOf,
@@ -103,6 +121,7 @@ if TYPE_CHECKING:
     from milepost.errors import (
         ConflictingNameError as ConflictingNameError,
     )
+    from milepost.errors import ContainerLocked as ContainerLocked
     from milepost.errors import (
         InvalidDefinition as InvalidDefinition,
     )
@@ -209,6 +228,7 @@ if TYPE_CHECKING:
         TrackItem as TrackItem,
     )
     from milepost.queues import Overflow as Overflow
+    from milepost.retries import RetryPolicy as RetryPolicy
     from milepost.status import ManagerStatus as ManagerStatus
     from milepost.trackers.base import BaseTracker as BaseTracker
     from milepost.trackers.definition import TrackerDefinition as TrackerDefinition
@@ -237,6 +257,21 @@ _NAMES = {
     "milepost.bus.dispatcher": "ListenerHandle",
     "milepost.bus.failed": "FailedDelivery",
     "milepost.bus.subscriptions": "Subscription",
+    "milepost.changes.actors": "tracking_actor",
+    "milepost.changes.attributes": "TrackedAttributes",
+    "milepost.changes.configuration": "load_observers_from_json",
+    "milepost.changes.dicts": "TrackedDict",
+    "milepost.changes.entries": "ChangeLogEntry",
+    "milepost.changes.exporters.http": "HttpExporter",
+    "milepost.changes.exporters.json_lines": "JsonLinesExporter",
+    "milepost.changes.exporters.kafka": "KafkaExporter",
+    "milepost.changes.exporters.s3": "S3Exporter",
+    "milepost.changes.feeding": "async_queue_observer",
+    "milepost.changes.lists": "TrackedList",
+    "milepost.changes.observers": (
+        "ChangeCollector FilteredObserver filtered_observer json_file_observer logging_observer telemetry_observer"
+    ),
+    "milepost.changes.sets": "TrackedSet",
     "milepost.conditions.base": "BaseCondition",
     "milepost.conditions.combinators": "AllOf AnyOf Not",
     "milepost.conditions.keys": (
@@ -255,7 +290,7 @@ _NAMES = {
     "milepost.data_stores.sqlite": "SQLiteDataStore",
     "milepost.errors": (
         "AmbiguousState BackendUnavailable CacheUnavailable CommitConflict CommitUncertain "
-        "ConflictingNameError InvalidDefinition ManagerClosed MilepostError MissingExtra OutboxFull "
+        "ConflictingNameError ContainerLocked InvalidDefinition ManagerClosed MilepostError MissingExtra OutboxFull "
         "QueueOverflow RecordTooLarge StoreLeased StoreUnavailable TrackerNotFound UndecodableError "
         "UnknownEventError UnknownKindError"
     ),
@@ -273,6 +308,7 @@ _NAMES = {
     "milepost.limiters.time": "TimeLimiter",
     "milepost.manager": "TrackItem TrackingManager",
     "milepost.queues": "Overflow",
+    "milepost.retries": "RetryPolicy",
     "milepost.status": "ManagerStatus",
     "milepost.trackers.base": "BaseTracker",
     "milepost.trackers.definition": "TrackerDefinition",
@@ -307,15 +343,22 @@ __all__ = [
     "BaseLimiter",
     "BaseTracker",
     "CacheUnavailable",
+    "ChangeCollector",
+    "ChangeLogEntry",
     "CommitConflict",
     "CommitUncertain",
     "ConflictingNameError",
+    "ContainerLocked",
     "CountLimiter",
     "CountTracker",
     "Event",
     "Explanation",
     "FailedDelivery",
+    "FilteredObserver",
+    "HttpExporter",
     "InvalidDefinition",
+    "JsonLinesExporter",
+    "KafkaExporter",
     "KeyExists",
     "KeyNotExists",
     "KeyValueComparison",
@@ -350,6 +393,8 @@ __all__ = [
     "RedisDataCache",
     "Rejected",
     "ResetPolicy",
+    "RetryPolicy",
+    "S3Exporter",
     "SQLiteDataStore",
     "StoreLeased",
     "StoreUnavailable",
@@ -357,6 +402,10 @@ __all__ = [
     "TimeLimiter",
     "TrackItem",
     "TrackResult",
+    "TrackedAttributes",
+    "TrackedDict",
+    "TrackedList",
+    "TrackedSet",
     "TrackerAdded",
     "TrackerAllCompleted",
     "TrackerDefinition",
@@ -375,6 +424,13 @@ __all__ = [
     "UnknownEventError",
     "UnknownKindError",
     "WouldBe",
+    "async_queue_observer",
+    "filtered_observer",
+    "json_file_observer",
+    "load_observers_from_json",
+    "logging_observer",
+    "telemetry_observer",
+    "tracking_actor",
     "where",
 ]
 

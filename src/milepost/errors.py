@@ -19,6 +19,7 @@
     ├── RecordTooLarge             (also ValueError)   larger than cache or store can keep; nothing was changed
     ├── OutboxFull                                     a durable consumer is too far behind, commits are refused
     ├── QueueOverflow                                  a subscription with ``Overflow.ERROR`` ran full
+    ├── ContainerLocked            (also RuntimeError)  a tracked container was changed while it was locked
     ├── ManagerClosed                                  a call after ``aclose()``
     └── MissingExtra               (also ImportError)  an optional dependency is not installed
 
@@ -135,6 +136,13 @@ class OutboxFull(MilepostError):
 
 class QueueOverflow(MilepostError):
     """A subscription opened with ``Overflow.ERROR`` had no room for an event."""
+
+
+class ContainerLocked(MilepostError, RuntimeError):
+    """A tracked container is locked. Nothing was changed."""
+
+    def __init__(self, container: str) -> None:
+        super().__init__(f"{container} is locked and cannot be changed; call unlock() first")
 
 
 class ManagerClosed(MilepostError):

@@ -9,6 +9,7 @@ import pytest
 from milepost.cli.app import app
 from tests.cli.program import Run, only_line
 
+GROUP = ("changes show", "changes tail", "changes demo")
 COMMANDS = ("demo", "track", "show", "groups", "explain", "add", "reset", "remove")
 
 
@@ -23,12 +24,19 @@ def test_without_arguments_it_says_what_there_is(milepost: Run) -> None:
 def test_every_command_is_described_here() -> None:
     """A new command finds its place in these tests."""
     assert {command.callback.__name__ for command in app.registered_commands if command.callback} == set(COMMANDS)
+    assert {
+        f"{group.name} {command.callback.__name__}"
+        for group in app.registered_groups
+        if group.typer_instance is not None
+        for command in group.typer_instance.registered_commands
+        if command.callback
+    } == set(GROUP)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *GROUP])
 def test_help_is_worth_reading(milepost: Run, command: str) -> None:
     """Each command's help says what it does, explains every option, and ends with examples that begin with it."""
-    ran = milepost(command, "--help")
+    ran = milepost(*command.split(), "--help")
     assert ran.status == 0
     assert f"Usage: milepost {command}" in ran.out
     _, examples = ran.out.split("Examples:")

@@ -282,6 +282,25 @@ def test_worker_takes_every_milestone_from_its_queue(run: Run) -> None:
     ]
 
 
+def test_tracked_containers_know_who_changed_what_and_take_it_back(run: Run) -> None:
+    """Changes are told with actor and path, a failed batch leaves no trace, and an undo is a change too."""
+    lines = run("10_tracked_containers.py")
+    assert after(lines, "what happens:") == [
+        "ada add ('lines', 0): None -> {'item': 'cups', 'count': 4}",
+        "ada update ('lines', 1, 'count'): 1 -> 2",
+        "ada update ('card',): '***' -> '***'",
+        "ada update ('status',): 'new' -> 'paid'",
+    ]
+    assert after(lines, "all or nothing:") == ["there are no such cups: the order is paid, with 4 cups"]
+    assert after(lines, "taken back:") == ["ada undo ('status',): 'paid' -> 'new'"]
+    assert after(lines, "milestones:") == ["actor:ada has made 2 status changes", "next at 10"]
+    assert after(lines, "since the beginning:") == [
+        '{"op": "replace", "path": "/lines/0/item", "value": "cups"}',
+        '{"op": "replace", "path": "/lines/0/count", "value": 4}',
+        '{"op": "add", "path": "/lines/1", "value": {"item": "tea", "count": 2}}',
+    ]
+
+
 def calls_in(program: str) -> list[ast.Call]:
     """Return every call that is written in a program."""
     tree = ast.parse((EXAMPLES / program).read_text("utf-8"))

@@ -10,6 +10,7 @@ from milepost import (
     AnyOf,
     BaseCondition,
     BaseLimiter,
+    ChangeLogEntry,
     CountLimiter,
     CountTracker,
     Explanation,
@@ -18,6 +19,9 @@ from milepost import (
     NumericTracker,
     Subscription,
     TimeLimiter,
+    TrackedDict,
+    TrackedList,
+    TrackedSet,
     TrackerEvent,
     TrackerLimited,
     TrackerSnapshot,
@@ -106,3 +110,13 @@ def definitions() -> None:
     CountTracker(name="n", target=1, wrong=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     KeyExists(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     CountTracker(name="n")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def containers(items: TrackedList[int], tags: TrackedSet[str]) -> None:
+    tracked: TrackedDict[str, float] = TrackedDict({"a": 1.0}, tracking_auto_convert=True)
+    assert_type(tracked["a"], float)
+    assert_type(tracked.tracking_changes(), list[ChangeLogEntry])
+    assert_type(tracked.last_change(), ChangeLogEntry | None)
+    assert_type(items[0], int)
+    assert_type(tags.pop(), str)
+    tracked["b"] = "text"  # type: ignore[assignment]  # pyright: ignore[reportArgumentType]

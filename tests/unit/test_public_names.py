@@ -100,6 +100,26 @@ NAMES = [
     "UnknownEventError",
     "UnknownKindError",
     "WouldBe",
+    "ChangeCollector",
+    "ChangeLogEntry",
+    "ContainerLocked",
+    "FilteredObserver",
+    "HttpExporter",
+    "JsonLinesExporter",
+    "KafkaExporter",
+    "RetryPolicy",
+    "S3Exporter",
+    "TrackedAttributes",
+    "TrackedDict",
+    "TrackedList",
+    "TrackedSet",
+    "async_queue_observer",
+    "filtered_observer",
+    "json_file_observer",
+    "load_observers_from_json",
+    "logging_observer",
+    "telemetry_observer",
+    "tracking_actor",
     "where",
 ]
 
@@ -123,6 +143,25 @@ HOMES = [
     "milepost.limiters.CountLimiter",
     "milepost.trackers.CountTracker",
     "milepost.trackers.numerics.CountTracker",
+    "milepost.changes.ChangeCollector",
+    "milepost.changes.ChangeLogEntry",
+    "milepost.changes.ContainerLocked",
+    "milepost.changes.FilteredObserver",
+    "milepost.changes.HttpExporter",
+    "milepost.changes.JsonLinesExporter",
+    "milepost.changes.KafkaExporter",
+    "milepost.changes.S3Exporter",
+    "milepost.changes.TrackedAttributes",
+    "milepost.changes.TrackedDict",
+    "milepost.changes.TrackedList",
+    "milepost.changes.TrackedSet",
+    "milepost.changes.async_queue_observer",
+    "milepost.changes.filtered_observer",
+    "milepost.changes.json_file_observer",
+    "milepost.changes.load_observers_from_json",
+    "milepost.changes.logging_observer",
+    "milepost.changes.telemetry_observer",
+    "milepost.changes.tracking_actor",
     "milepost.testing.ManualClock",
     "milepost.testing.open_manager",
     "milepost.testing.EventRecorder",
@@ -158,9 +197,13 @@ def test_a_name_that_does_not_exist_says_so() -> None:
 BARE = """
 import sys
 
+EXTRAS = {
+    "typer", "rich", "httpx", "prometheus_client", "redis", "pymongo", "bson", "motor", "pytest", "hypothesis",
+}
+
 class NoExtras:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"typer", "rich", "redis", "pymongo", "bson", "motor", "pytest", "hypothesis"}:
+        if name.split(".")[0] in EXTRAS:
             raise ModuleNotFoundError(name, name=name)
 
 sys.meta_path.insert(0, NoExtras())

@@ -16,6 +16,7 @@ import typer
 from rich.markup import escape
 
 from milepost.cli import changing, explain, groups, show, track
+from milepost.cli.changes import command as changes
 from milepost.cli.demo import command as demo
 from milepost.cli.failing import OneLineErrors
 
@@ -53,14 +54,21 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _print_help(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        text = context.get_help()
+        if text.strip():
+            print(text)
+
+
 def _help(command: Callable[..., Any]) -> str:
     """Return a docstring as help: paragraphs as wide as the terminal, indented ones as they are."""
     paragraphs = (inspect.getdoc(command) or "").split("\n\n")
     return "\n\n".join(text if text.startswith(" ") else " ".join(text.split()) for text in paragraphs)
 
 
-def _add(command: Callable[..., Any], panel: str, examples: Sequence[str]) -> None:
-    app.command(help=_help(command), rich_help_panel=panel, epilog=_epilog(examples))(command)
+def _add(command: Callable[..., Any], panel: str | None, examples: Sequence[str], within: typer.Typer = app) -> None:
+    within.command(help=_help(command), rich_help_panel=panel, epilog=_epilog(examples))(command)
 
 
 def milepost(
@@ -76,10 +84,7 @@ def milepost(
 
     What cannot be done is said in one line on stderr, with exit status 2.
     """
-    if context.invoked_subcommand is None:
-        text = context.get_help()
-        if text.strip():
-            print(text)
+    _print_help(context)
 
 
 app.callback(invoke_without_command=True, help=_help(milepost))(milepost)
@@ -88,6 +93,19 @@ _add(track.track, _TRY, track.EXAMPLES)
 _add(show.show, _LOOK, show.EXAMPLES)
 _add(groups.groups, _LOOK, groups.EXAMPLES)
 _add(explain.explain, _LOOK, explain.EXAMPLES)
+change_logs = typer.Typer(rich_markup_mode="rich")
+_add(changes.show, None, changes.SHOW_EXAMPLES, change_logs)
+_add(changes.tail, None, changes.TAIL_EXAMPLES, change_logs)
+_add(changes.demo, None, changes.DEMO_EXAMPLES, change_logs)
+app.add_typer(
+    change_logs,
+    name="changes",
+    callback=_print_help,
+    invoke_without_command=True,
+    help="Read the logs of tracked containers.",
+    rich_help_panel=_LOOK,
+    epilog=_epilog((*changes.DEMO_EXAMPLES[:1], *changes.SHOW_EXAMPLES[:1], *changes.TAIL_EXAMPLES[1:])),
+)
 _add(changing.add, _CHANGE, changing.ADD_EXAMPLES)
 _add(changing.reset, _CHANGE, changing.RESET_EXAMPLES)
 _add(changing.remove, _CHANGE, changing.REMOVE_EXAMPLES)

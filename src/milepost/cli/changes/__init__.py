@@ -1,0 +1,1 @@
+"""``milepost changes``: read the logs of tracked containers."""
