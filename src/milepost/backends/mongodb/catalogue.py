@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from milepost.backends.mongodb.client import MongoConnection, find_all
-from milepost.backends.mongodb.driver import UpdateOne
+from milepost.backends.mongodb.client import MongoConnection, Update, find_all, update_all
 from milepost.codec import loads
 
 __all__ = ["Catalogue"]
@@ -49,10 +48,9 @@ class Catalogue:
         for hash, text in definitions.items():
             kind, name = _kind_and_name(text)
             first = {"kind": kind, "name": name, "body": text}
-            updates.append(UpdateOne({"_id": hash}, {"$setOnInsert": first, "$max": {"epoch": epoch}}, upsert=True))
+            updates.append(Update({"_id": hash}, {"$setOnInsert": first, "$max": {"epoch": epoch}}, True))
             self._kinds[hash] = kind
-        if updates:
-            await self._connection.definitions.bulk_write(updates, ordered=False)
+        await update_all(self._connection.definitions, updates)
 
     async def missing(self, hashes: Iterable[str], epoch: int) -> frozenset[str]:
         """Return which definitions are not stored; what was found is remembered for as long as the epoch lasts."""

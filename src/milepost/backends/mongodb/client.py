@@ -11,7 +11,7 @@ import inspect
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import anyio.to_thread
 
@@ -21,15 +21,25 @@ from milepost.backends.mongodb.driver import (
     ConfigurationError,
     ReadConcern,
     ReadPreference,
+    UpdateOne,
     WriteConcern,
 )
 from milepost.backends.mongodb.errors import DRIVER_ERRORS, cause_of, judge
 from milepost.backends.mongodb.settings import Settings
 from milepost.errors import InvalidDefinition, StoreUnavailable
 
-__all__ = ["MongoConnection", "find_all"]
+__all__ = ["MongoConnection", "Update", "find_all", "update_all"]
 
 T = TypeVar("T")
+
+
+class Update(NamedTuple):
+    """An update of one document, as the server is told."""
+
+    filter: Mapping[str, Any]
+    update: Mapping[str, Any]
+    upsert: bool = False
+
 
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
@@ -165,3 +175,12 @@ async def find_all(collection: Any, filter: Mapping[str, Any], **options: Any) -
     """Return all documents that match."""
     found: list[dict[str, Any]] = await collection.find(filter, **options).to_list(None)
     return found
+
+
+async def update_all(collection: Any, updates: Sequence[Update]) -> None:
+    """Make updates whose outcomes are all the same, in one round trip."""
+    if len(updates) == 1:
+        filter, update, upsert = updates[0]
+        await collection.update_one(filter, update, upsert=upsert)
+    elif updates:
+        await collection.bulk_write([UpdateOne(*update) for update in updates], ordered=False)
