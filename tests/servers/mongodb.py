@@ -106,6 +106,11 @@ class MongoServer:
         return not self._elsewhere
 
     @property
+    def is_mongo_java_server(self) -> bool:
+        """Whether it is the one that understands only a part of what MongoDB does."""
+        return not self._elsewhere and shutil.which("mongod") is None
+
+    @property
     def url(self) -> str:
         """Where it is."""
         return self._elsewhere or f"mongodb://127.0.0.1:{self.port}"

@@ -42,7 +42,7 @@ class Catalogue:
 
     async def put(self, definitions: Mapping[str, str], epoch: int) -> None:
         """Store definitions; known ones keep their text."""
-        if epoch == self._epoch and definitions.keys() <= self._stored:
+        if definitions.keys() <= self._in(epoch):
             return
         updates = []
         for hash, text in definitions.items():
@@ -51,16 +51,21 @@ class Catalogue:
             updates.append(Update({"_id": hash}, {"$setOnInsert": first, "$max": {"epoch": epoch}}, True))
             self._kinds[hash] = kind
         await update_all(self._connection.definitions, updates)
+        self._in(epoch).update(definitions)
 
     async def missing(self, hashes: Iterable[str], epoch: int) -> frozenset[str]:
         """Return which definitions are not stored; what was found is remembered for as long as the epoch lasts."""
-        if epoch != self._epoch:
-            self._stored.clear()
-            self._epoch = epoch
-        unknown = set(hashes) - self._stored
+        unknown = set(hashes) - self._in(epoch)
         if unknown:
-            self._stored.update(await self.read(list(unknown), epoch=epoch))
-        return frozenset(unknown - self._stored)
+            self._in(epoch).update(await self.read(list(unknown), epoch=epoch))
+        return frozenset(unknown - self._in(epoch))
+
+    def _in(self, epoch: int) -> set[str]:
+        """Return what is known to be stored in an epoch; of another epoch nothing is."""
+        if epoch != self._epoch:
+            self._stored = set()
+            self._epoch = epoch
+        return self._stored
 
     async def learn_kinds(self, hashes: Iterable[str]) -> None:
         """Find out the kinds of definitions that this process has neither put nor read."""

@@ -43,6 +43,8 @@ class Update(NamedTuple):
 
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
+_DRIVER_IS_FIRST: Final = 2.0
+"""How many seconds longer than the timeout one attempt may take: the driver's own times name the cause."""
 
 
 class MongoConnection:
@@ -161,7 +163,7 @@ class MongoConnection:
         pause = _FIRST_PAUSE
         while True:
             try:
-                async with asyncio.timeout(min(self._settings.timeout, 10.0)):
+                async with asyncio.timeout(self._settings.timeout + _DRIVER_IS_FIRST):
                     return await work()
             except DRIVER_ERRORS as error:
                 in_vain = asyncio.current_task() in self._in_vain
