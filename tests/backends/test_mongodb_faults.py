@@ -221,7 +221,9 @@ async def test_a_server_that_stays_away(own_mongodb: MongoServer) -> None:
         await manager.add_tracker("g", CountTracker(name="n", target=100))
         await asyncio.to_thread(own_mongodb.kill)
         for call in (manager.track("g", {}), manager.get_trackers("g"), manager.remove_tracker("g")):
-            with pytest.raises(BackendUnavailable, match=r"MongoDB at 127\.0\.0\.1.*(Connect call failed|closed|reset)"):
+            with pytest.raises(
+                BackendUnavailable, match=r"MongoDB at 127\.0\.0\.1.*(Connect call failed|closed|reset)"
+            ):
                 await call
         await asyncio.to_thread(own_mongodb.start)
         async with asyncio.timeout(10):

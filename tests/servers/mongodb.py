@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 __all__ = ["MongoServer", "Unavailable", "mongodb_command"]
 
@@ -118,6 +119,10 @@ class MongoServer:
     def new_database(self) -> str:
         """Return a name that no database has."""
         return f"milepost_test_{os.getpid()}_{next(_names)}"
+
+    def url_of(self, database: str) -> str:
+        """Return where a database of it is."""
+        return urlsplit(self.url)._replace(path=f"/{database}").geturl()
 
     def start(self) -> None:
         """Start it and wait until it answers.
