@@ -19,6 +19,7 @@ from milepost.backends.mongodb.driver import (
     AsyncMongoClient,
     CodecOptions,
     ConfigurationError,
+    IndexModel,
     ReadConcern,
     ReadPreference,
     UpdateOne,
@@ -104,11 +105,10 @@ class MongoConnection:
             raise InvalidDefinition(f"MongoDB at {self.name}: {error}") from error
 
     async def _make_indexes(self) -> None:
-        groups = self.groups
-        await groups.create_index([("trackers.name", 1), ("trackers.stage", 1)])
-        for field in ("deadline", "outbox.stamp", "removed_at"):
-            await groups.create_index(field, sparse=True)
-        await self.outbox.create_index("entry", unique=True)
+        stages = IndexModel([("trackers.name", 1), ("trackers.stage", 1)])
+        others = [IndexModel([(field, 1)], sparse=True) for field in ("deadline", "outbox.stamp", "removed_at")]
+        await self.groups.create_indexes([stages, *others])
+        await self.outbox.create_indexes([IndexModel([("entry", 1)], unique=True)])
 
     async def aclose(self) -> None:
         """Disconnect when what is on its way has ended; a client that was handed in stays open."""
