@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from blockbuster import blockbuster_ctx
 
-from milepost import MemoryDataStore, RedisDataCache, SQLiteDataStore, TrackingManager
+from milepost import MemoryDataStore, MongoDBDataStore, RedisDataCache, SQLiteDataStore, TrackingManager
 from milepost.testing import EventRecorder, ManualClock
 from tests.servers.fixtures import mongodb, own_mongodb, redis_cluster, redis_server
 
@@ -18,7 +18,7 @@ __all__ = ["mongodb", "own_mongodb", "redis_cluster", "redis_server"]
 
 _numbers = count()
 
-WAYS = ("memory", "sqlite through", "sqlite behind", "redis")
+WAYS = ("memory", "sqlite through", "sqlite behind", "redis", "mongodb")
 
 
 @pytest.fixture(autouse=True)
@@ -42,9 +42,10 @@ def clock() -> ManualClock:
 class Place:
     """Somewhere to keep groups, which several managers can open one after the other."""
 
-    def __init__(self, way: str, clock: ManualClock, folder: Path, redis_port: int = 0) -> None:
+    def __init__(self, way: str, clock: ManualClock, folder: Path, server: Any = None) -> None:
         self.way = way
-        self._redis = (redis_port, f"{folder.name}.{next(_numbers)}")
+        self._server = server
+        self._name = f"{folder.name}.{next(_numbers)}"
         self.clock = clock
         self.path = folder / "t.db"
         self._memory = MemoryDataStore()
@@ -55,9 +56,10 @@ class Place:
         if self.way == "memory":
             return TrackingManager(data_store=self._memory, **settings)
         if self.way == "redis":
-            port, prefix = self._redis
-            settings["data_cache"] = RedisDataCache("127.0.0.1", port, key_prefix=prefix)
+            settings["data_cache"] = RedisDataCache("127.0.0.1", self._server.port, key_prefix=self._name)
             return TrackingManager(**settings)
+        if self.way == "mongodb":
+            return TrackingManager(data_store=MongoDBDataStore(self._server.url, prefix=self._name), **settings)
         return TrackingManager(
             data_store=SQLiteDataStore(self.path, synchronous="OFF"), write=self.way.split()[1], **settings
         )
@@ -66,8 +68,9 @@ class Place:
 @pytest.fixture(params=WAYS)
 def place(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> Place:
     """Each way to keep groups in turn; opening it again is a restart."""
-    port = request.getfixturevalue("redis_server").port if request.param == "redis" else 0
-    return Place(request.param, clock, tmp_path, port)
+    servers = {"redis": "redis_server", "mongodb": "mongodb"}
+    server = request.getfixturevalue(servers[request.param]) if request.param in servers else None
+    return Place(request.param, clock, tmp_path, server)
 
 
 @pytest.fixture(params=WAYS[1:3])

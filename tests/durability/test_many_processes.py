@@ -1,4 +1,4 @@
-"""Several processes on one file: every count is exact, every milestone is announced by one of them."""
+"""Several processes on one file or database: every count is exact, every milestone is announced by one of them."""
 
 from __future__ import annotations
 
@@ -32,20 +32,19 @@ async def test_anybody_may_be_first(tmp_path: Path, clock: ManualClock) -> None:
 @pytest.mark.survival
 @pytest.mark.slow
 @pytest.mark.parametrize("groups", [1, 40])
-def test_four_processes(groups: int, tmp_path: Path) -> None:
+def test_four_processes(groups: int, shared_place: Path | str) -> None:
     """Each event counts once, each milestone is told to exactly one caller and is once in the outbox."""
     chance = seeded(f"{PROCESSES} processes, {groups} groups")
     each = dose(250, 10_000)
     targets = [1, 7, each, 2 * each, 3 * each + 1, PROCESSES * each]
-    path = tmp_path / "t.db"
     plans = [
         [(f"g{chance.randrange(groups)}", f"{process} {n}" if n % 3 else None) for n in range(each)]
         for process in range(PROCESSES)
     ]
     orders = {"targets": targets, "tasks": 2 if groups == 1 else 8, "max_groups": 15}
-    with workers(Worker(path, plan, **orders) for plan in plans) as running:
+    with workers(Worker(shared_place, plan, **orders) for plan in plans) as running:
         told = [done for worker in running for done in worker.finish()]
-    left = look_at(path, targets)
+    left = look_at(shared_place, targets)
     conflicts = [worker.conflicts for worker in running]
     print(f"{each} events each, {len(left.milestones)} milestones, races lost: {conflicts}")
     assert sum(conflicts), "nobody was in anybody's way: nothing was shown"
@@ -56,16 +55,15 @@ def test_four_processes(groups: int, tmp_path: Path) -> None:
 
 @pytest.mark.survival
 @pytest.mark.slow
-def test_the_same_events_from_every_process(tmp_path: Path) -> None:
+def test_the_same_events_from_every_process(shared_place: Path | str) -> None:
     """Four processes that are given the same events with the same ids count each of them once."""
     chance = seeded("the same events")
     events = [(f"g{n % 5}", f"event {n}") for n in range(dose(200, 1000))]
     targets = [10, 30, 100_000]
-    path = tmp_path / "t.db"
     plans = [chance.sample(events, len(events)) for _ in range(PROCESSES)]
-    with workers(Worker(path, plan, targets=targets) for plan in plans) as running:
+    with workers(Worker(shared_place, plan, targets=targets) for plan in plans) as running:
         told = [done for worker in running for done in worker.finish()]
-    left = look_at(path, targets)
+    left = look_at(shared_place, targets)
     assert left.progress == Counter(group for group, _ in events)
     check_milestones(left, targets)
     assert Counter(id for done in told for id in done.caused) == Counter(id for id, *_ in left.milestones)

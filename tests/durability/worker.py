@@ -1,6 +1,6 @@
 """A process that tracks, and says what was acknowledged: one line of JSON on stdin, one line on stdout for each.
 
-The order is ``{"path", "write", "targets", "tasks", "events": [[group, event id or null], …], "stay": bool}``.
+The order is ``{"place", "write", "targets", "tasks", "events": [[group, event id or null], …], "stay": bool}``.
 It answers ``ready``, and begins when it is sent another line. Then it says ``done`` with the event id, the
 group and the ids of the events caused for each, ``tracked`` with the number of races it lost at the end, and
 ``finished`` when it has closed. What tracks is declared for every group, so that nobody has to be first.
@@ -14,7 +14,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from milepost import CountTracker, MemoryDataCache, SQLiteDataStore, TrackingManager
+from milepost import BaseDataStore, CountTracker, MemoryDataCache, MongoDBDataStore, SQLiteDataStore, TrackingManager
+
+
+def store_at(place: str, **settings: Any) -> BaseDataStore:
+    """Return a store at a MongoDB URL, or in a SQLite file, for which the settings are."""
+    return MongoDBDataStore(place) if "://" in place else SQLiteDataStore(place, **settings)
 
 
 def say(word: str, *values: Any) -> None:
@@ -32,7 +37,7 @@ async def track_all(manager: TrackingManager, events: Iterator[list[str]]) -> No
 async def main(order: dict[str, Any]) -> None:
     """Do what the order says."""
     cache = MemoryDataCache(max_groups=order.get("max_groups", 1000))
-    store = SQLiteDataStore(order["path"], synchronous=order.get("synchronous", "NORMAL"))
+    store = store_at(order["place"], synchronous=order.get("synchronous", "NORMAL"))
     async with TrackingManager(cache, store, write=order.get("write", "through"), commit_timeout=60) as manager:
         manager.declare("*", CountTracker(name="events", target=order["targets"]))
         await manager.start()

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from milepost import CountTracker, SQLiteDataStore, TrackingManager
+from milepost import CountTracker, TrackingManager
 from milepost.testing import ManualClock
+from tests.durability.worker import store_at
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -29,7 +30,7 @@ class Done(NamedTuple):
 class Worker:
     """A process that tracks."""
 
-    def __init__(self, path: Path, events: Iterable[tuple[str, str | None]], **order: Any) -> None:
+    def __init__(self, place: Path | str, events: Iterable[tuple[str, str | None]], **order: Any) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-W", "error", str(WORKER)],
             stdin=subprocess.PIPE,
@@ -37,7 +38,7 @@ class Worker:
             stderr=subprocess.PIPE,
             text=True,
         )
-        order = {"path": str(path), "events": list(events), **order}
+        order = {"place": str(place), "events": list(events), **order}
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
@@ -129,13 +130,13 @@ class Left(NamedTuple):
     """Every milestone event in the outbox: id, group, type and the target it tells of, in order."""
 
 
-def look_at(path: Path, targets: list[int]) -> Left:
-    """Open a file as another process would, and return what is in it."""
-    return asyncio.run(_look_at(path, targets))
+def look_at(place: Path | str, targets: list[int]) -> Left:
+    """Open a file or a database as another process would, and return what is in it."""
+    return asyncio.run(_look_at(place, targets))
 
 
-async def _look_at(path: Path, targets: list[int]) -> Left:
-    store = SQLiteDataStore(path)
+async def _look_at(place: Path | str, targets: list[int]) -> Left:
+    store = store_at(str(place))
     async with TrackingManager(data_store=store, clock=ManualClock()) as manager:
         manager.declare("*", CountTracker(name="events", target=targets))
         progress = {}

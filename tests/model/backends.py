@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from milepost import MemoryDataCache, MemoryDataStore, SQLiteDataStore
+from milepost import MemoryDataCache, MemoryDataStore, MongoDBDataStore, SQLiteDataStore
+from tests.servers.mongodb import MongoServer
 
 
 class Backend:
@@ -47,5 +48,23 @@ class SQLiteBehind(SQLiteThrough):
 
 
 class SQLiteBehindEvicting(SQLiteEvicting):
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "write": "behind"}
+
+
+class MongoDBEvicting(Backend):
+    """Several groups share a place in memory, so that they are read from MongoDB again and again."""
+
+    server: ClassVar[MongoServer]
+
+    def prepare(self) -> None:
+        self.database = self.server.new_database()
+
+    def settings(self) -> dict[str, Any]:
+        store = MongoDBDataStore(self.server.url, database=self.database)
+        return {"data_store": store, "data_cache": MemoryDataCache(max_groups=2), "write": "through"}
+
+
+class MongoDBBehind(MongoDBEvicting):
     def settings(self) -> dict[str, Any]:
         return {**super().settings(), "write": "behind"}

@@ -11,9 +11,19 @@ from __future__ import annotations
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.model.backends import Backend, Memory, SQLiteBehind, SQLiteBehindEvicting, SQLiteEvicting, SQLiteThrough
+from tests.model.backends import (
+    Backend,
+    Memory,
+    MongoDBBehind,
+    MongoDBEvicting,
+    SQLiteBehind,
+    SQLiteBehindEvicting,
+    SQLiteEvicting,
+    SQLiteThrough,
+)
 from tests.model.doses import dose
 from tests.model.machine import EngineMachine
+from tests.servers.mongodb import MongoServer
 
 
 class ModelSuite:
@@ -45,3 +55,17 @@ class TestSQLiteBehind(ModelSuite):
 
 class TestSQLiteBehindEvicting(ModelSuite):
     backend = SQLiteBehindEvicting
+
+
+class OnMongoDB(ModelSuite):
+    @pytest.fixture(autouse=True)
+    def _server(self, mongodb: MongoServer) -> None:
+        MongoDBEvicting.server = mongodb
+
+
+class TestMongoDBEvicting(OnMongoDB):
+    backend = MongoDBEvicting
+
+
+class TestMongoDBBehind(OnMongoDB):
+    backend = MongoDBBehind

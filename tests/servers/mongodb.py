@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 __all__ = ["MongoServer", "Unavailable", "mongodb_command"]
 
@@ -106,6 +107,11 @@ class MongoServer:
         return not self._elsewhere
 
     @property
+    def is_mongo_java_server(self) -> bool:
+        """Whether it is the one that understands only a part of what MongoDB does."""
+        return not self._elsewhere and shutil.which("mongod") is None
+
+    @property
     def url(self) -> str:
         """Where it is."""
         return self._elsewhere or f"mongodb://127.0.0.1:{self.port}"
@@ -113,6 +119,10 @@ class MongoServer:
     def new_database(self) -> str:
         """Return a name that no database has."""
         return f"milepost_test_{os.getpid()}_{next(_names)}"
+
+    def url_of(self, database: str) -> str:
+        """Return where a database of it is."""
+        return urlsplit(self.url)._replace(path=f"/{database}").geturl()
 
     def start(self) -> None:
         """Start it and wait until it answers.

@@ -69,6 +69,9 @@ class MongoDBDataStore(BaseDataStore):
         InvalidDefinition: when a setting is wrong.
     """
 
+    rounds = 2
+    """While the server works on one batch of commits the next is worked out."""
+
     def __init__(
         self,
         host: str = "localhost",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from milepost.backends.mongodb.client import MongoConnection, find_all
-from milepost.backends.mongodb.driver import UpdateOne
+from milepost.backends.mongodb.client import MongoConnection, Update, find_all, update_all
 from milepost.codec import loads
 
 __all__ = ["Catalogue"]
@@ -43,26 +42,30 @@ class Catalogue:
 
     async def put(self, definitions: Mapping[str, str], epoch: int) -> None:
         """Store definitions; known ones keep their text."""
-        if epoch == self._epoch and definitions.keys() <= self._stored:
+        if definitions.keys() <= self._in(epoch):
             return
         updates = []
         for hash, text in definitions.items():
             kind, name = _kind_and_name(text)
             first = {"kind": kind, "name": name, "body": text}
-            updates.append(UpdateOne({"_id": hash}, {"$setOnInsert": first, "$max": {"epoch": epoch}}, upsert=True))
+            updates.append(Update({"_id": hash}, {"$setOnInsert": first, "$max": {"epoch": epoch}}, True))
             self._kinds[hash] = kind
-        if updates:
-            await self._connection.definitions.bulk_write(updates, ordered=False)
+        await update_all(self._connection.definitions, updates)
+        self._in(epoch).update(definitions)
 
     async def missing(self, hashes: Iterable[str], epoch: int) -> frozenset[str]:
         """Return which definitions are not stored; what was found is remembered for as long as the epoch lasts."""
-        if epoch != self._epoch:
-            self._stored.clear()
-            self._epoch = epoch
-        unknown = set(hashes) - self._stored
+        unknown = set(hashes) - self._in(epoch)
         if unknown:
-            self._stored.update(await self.read(list(unknown), epoch=epoch))
-        return frozenset(unknown - self._stored)
+            self._in(epoch).update(await self.read(list(unknown), epoch=epoch))
+        return frozenset(unknown - self._in(epoch))
+
+    def _in(self, epoch: int) -> set[str]:
+        """Return what is known to be stored in an epoch; of another epoch nothing is."""
+        if epoch != self._epoch:
+            self._stored = set()
+            self._epoch = epoch
+        return self._stored
 
     async def learn_kinds(self, hashes: Iterable[str]) -> None:
         """Find out the kinds of definitions that this process has neither put nor read."""

@@ -11,7 +11,7 @@ import inspect
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import anyio.to_thread
 
@@ -19,20 +19,33 @@ from milepost.backends.mongodb.driver import (
     AsyncMongoClient,
     CodecOptions,
     ConfigurationError,
+    IndexModel,
     ReadConcern,
     ReadPreference,
+    UpdateOne,
     WriteConcern,
 )
 from milepost.backends.mongodb.errors import DRIVER_ERRORS, cause_of, judge
 from milepost.backends.mongodb.settings import Settings
 from milepost.errors import InvalidDefinition, StoreUnavailable
 
-__all__ = ["MongoConnection", "find_all"]
+__all__ = ["MongoConnection", "Update", "find_all", "update_all"]
 
 T = TypeVar("T")
 
+
+class Update(NamedTuple):
+    """An update of one document, as the server is told."""
+
+    filter: Mapping[str, Any]
+    update: Mapping[str, Any]
+    upsert: bool = False
+
+
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
+_DRIVER_IS_FIRST: Final = 2.0
+"""How many seconds longer than the timeout one attempt may take: the driver's own times name the cause."""
 
 
 class MongoConnection:
@@ -92,11 +105,10 @@ class MongoConnection:
             raise InvalidDefinition(f"MongoDB at {self.name}: {error}") from error
 
     async def _make_indexes(self) -> None:
-        groups = self.groups
-        await groups.create_index([("trackers.name", 1), ("trackers.stage", 1)])
-        for field in ("deadline", "outbox.stamp", "removed_at"):
-            await groups.create_index(field, sparse=True)
-        await self.outbox.create_index("entry", unique=True)
+        stages = IndexModel([("trackers.name", 1), ("trackers.stage", 1)])
+        others = [IndexModel([(field, 1)], sparse=True) for field in ("deadline", "outbox.stamp", "removed_at")]
+        await self.groups.create_indexes([stages, *others])
+        await self.outbox.create_indexes([IndexModel([("entry", 1)], unique=True)])
 
     async def aclose(self) -> None:
         """Disconnect when what is on its way has ended; a client that was handed in stays open."""
@@ -151,7 +163,7 @@ class MongoConnection:
         pause = _FIRST_PAUSE
         while True:
             try:
-                async with asyncio.timeout(min(self._settings.timeout, 10.0)):
+                async with asyncio.timeout(self._settings.timeout + _DRIVER_IS_FIRST):
                     return await work()
             except DRIVER_ERRORS as error:
                 in_vain = asyncio.current_task() in self._in_vain
@@ -165,3 +177,12 @@ async def find_all(collection: Any, filter: Mapping[str, Any], **options: Any) -
     """Return all documents that match."""
     found: list[dict[str, Any]] = await collection.find(filter, **options).to_list(None)
     return found
+
+
+async def update_all(collection: Any, updates: Sequence[Update]) -> None:
+    """Make updates whose outcomes are all the same, in one round trip."""
+    if len(updates) == 1:
+        filter, update, upsert = updates[0]
+        await collection.update_one(filter, update, upsert=upsert)
+    elif updates:
+        await collection.bulk_write([UpdateOne(*update) for update in updates], ordered=False)

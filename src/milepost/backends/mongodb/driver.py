@@ -7,8 +7,8 @@ from milepost.errors import MissingExtra
 try:
     from bson import ObjectId, encode
     from bson.codec_options import CodecOptions
-    from bson.errors import BSONError, InvalidDocument
-    from pymongo import MongoClient, ReturnDocument, UpdateOne
+    from bson.errors import BSONError
+    from pymongo import IndexModel, MongoClient, ReturnDocument, UpdateOne
     from pymongo.asynchronous.mongo_client import AsyncMongoClient
     from pymongo.errors import (
         AutoReconnect,
@@ -42,7 +42,7 @@ __all__ = [
     "ConnectionFailure",
     "CursorNotFound",
     "DuplicateKeyError",
-    "InvalidDocument",
+    "IndexModel",
     "MongoClient",
     "NotPrimaryError",
     "ObjectId",

@@ -6,23 +6,16 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final
 
+from milepost.backends.mongodb.client import Update
 from milepost.backends.mongodb.documents import Document, event_document, tracker_document
 from milepost.backends.mongodb.layouts import Layout
 from milepost.records import Commit, OutboxEvent, RecordChange, Revision, Row
 
-__all__ = ["Edit", "Recorder", "Update", "layout_after"]
+__all__ = ["Edit", "Recorder", "layout_after"]
 
 _COMMITS_OF_A_RECORD: Final = 16
-
-
-class Update(NamedTuple):
-    """An update of one document, as the server is told."""
-
-    filter: Document
-    update: Document
-    upsert: bool = False
 
 
 @dataclass(slots=True)

@@ -99,11 +99,13 @@ def _code(error: AutoReconnect) -> int | None:
 
 def cause_of(error: BaseException) -> str:
     """Return an error's own words, without the driver's pages about the topology."""
-    words = str(error).split(", Timeout: ", 1)[0].strip()
+    words = str(error).split(", Timeout: ", 1)[0].split(" (configured timeouts:", 1)[0].strip()
     if isinstance(error, BulkWriteError):
         details: Mapping[str, Any] = error.details
         first: Mapping[str, Any] = next(
             iter((*details.get("writeErrors", ()), *details.get("writeConcernErrors", ()))), {}
         )
         words = str(first.get("errmsg", words))
+    if isinstance(error, TimeoutError) and not words:
+        words = "no answer came in time"
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -15,9 +15,9 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from milepost.backends.mongodb.client import MongoConnection, find_all
+from milepost.backends.mongodb.client import MongoConnection, Update, find_all, update_all
 from milepost.backends.mongodb.documents import Document
-from milepost.backends.mongodb.driver import BulkWriteError, UpdateOne
+from milepost.backends.mongodb.driver import BulkWriteError
 from milepost.backends.mongodb.errors import DUPLICATE_KEY
 
 __all__ = ["Outbox"]
@@ -114,12 +114,12 @@ class Outbox:
     async def _take_out(self, pending: Iterable[Document]) -> None:
         """Take events out of their documents; they are in the outbox."""
         updates = [
-            UpdateOne(
+            Update(
                 {"_id": item["_id"]}, {"$pull": {"outbox": {"id": {"$in": [event["id"] for event in item["outbox"]]}}}}
             )
             for item in pending
         ]
-        await self._connection.groups.bulk_write(updates, ordered=False)
+        await update_all(self._connection.groups, updates)
 
     async def last(self) -> int:
         """Return the last position that was given to an event, of whatever epoch."""

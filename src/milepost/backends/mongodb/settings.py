@@ -76,12 +76,12 @@ class Settings:
 
     def client_options(self) -> dict[str, Any]:
         """Return what to open a client with: with times of our own where neither options nor URL have them."""
-        seconds = min(self.timeout, 10.0)
+        millis = max(1, int(min(self.timeout, 10.0) * 1000))
         ours = {
             "appname": "milepost",
-            "serverSelectionTimeoutMS": int(min(seconds, 5.0) * 1000),
-            "connectTimeoutMS": int(seconds * 1000),
-            "socketTimeoutMS": int(seconds * 1000),
+            "serverSelectionTimeoutMS": min(millis, 5000),
+            "connectTimeoutMS": millis,
+            "socketTimeoutMS": millis,
         }
         given = {name.lower() for name in self.options}
         given.update(name.lower() for name, _ in parse_qsl(urlsplit(str(self.options.get("host", ""))).query))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from milepost.backends.mongodb.client import MongoConnection, find_all
+from milepost.backends.mongodb.client import MongoConnection, Update, find_all
 from milepost.backends.mongodb.documents import Document, is_removed, revision_of
 from milepost.backends.mongodb.driver import BulkWriteError, DuplicateKeyError, UpdateOne, encode
-from milepost.backends.mongodb.edits import Edit, Recorder, Update, layout_after
+from milepost.backends.mongodb.edits import Edit, Recorder, layout_after
 from milepost.backends.mongodb.errors import DRIVER_ERRORS, DUPLICATE_KEY, TOO_LARGE, judge
 from milepost.backends.mongodb.layouts import Layout, Layouts
 
