@@ -169,7 +169,7 @@ class FollowingSuite(AdapterSuite):
             assert await read(store, "a") == ABSENT
 
     async def test_the_past_stays_out_of_the_next_life(self) -> None:
-        """A record that was made again is not touched by what comes late of its earlier life, nor when it went again."""
+        """A record made again is not touched by what comes late of its earlier life, nor brought back when it went."""
         async with self.opened_store() as store:
             await store.save([change_to("a", at(3), removed=True, whole=True)])
             await store.save([change_to("a", at(1, INCARNATION + 1), {"x": "new"}, whole=True)])
