@@ -6,6 +6,7 @@ Shows trackers with several targets, a condition on a list of values, and listen
 """
 
 import asyncio
+from collections.abc import Callable
 
 from milepost import (
     EVENT_TRACKER_ALL_COMPLETED,
@@ -28,8 +29,8 @@ async def on_all_completed(event: TrackerEvent) -> None:
     print(f"  {event.group_id}: {event.tracker.progress} of {event.tracker.target} reached, all done!")
 
 
-async def main() -> None:
-    async with TrackingManager() as manager:
+async def main(open_manager: Callable[..., TrackingManager] = TrackingManager) -> None:
+    async with open_manager() as manager:
         manager.add_listener(EVENT_TRACKER_STAGE_COMPLETED, on_stage_completed)
         manager.add_listener(EVENT_TRACKER_ALL_COMPLETED, on_all_completed)
 

@@ -6,13 +6,14 @@ Shows ``CountLimiter``, what ``track`` returns, and that your own limiter object
 """
 
 import asyncio
+from collections.abc import Callable
 
 from milepost import CountLimiter, CountTracker, ResetPolicy, TrackerLimited, TrackingManager
 
 
-async def main() -> None:
+async def main(open_manager: Callable[..., TrackingManager] = TrackingManager) -> None:
     limiter = CountLimiter(count=100)
-    async with TrackingManager() as manager:
+    async with open_manager() as manager:
         await manager.add_tracker("api_key_001", CountTracker(name="requests", target=1000, limiters=[limiter]))
 
         @manager.on_event(TrackerLimited)

@@ -7,6 +7,7 @@ which adds the number at the key ``amount`` unless you name another.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from milepost import AccumulationTracker, CountTracker, KeyValueEQ, KeyValueInList, TrackingManager
 
@@ -19,14 +20,14 @@ ORDERS = [
 ]
 
 
-async def main() -> None:
+async def main(open_manager: Callable[..., TrackingManager] = TrackingManager) -> None:
     is_completed = KeyValueEQ(key="status", value="completed")
     paid_by_card_or_paypal = KeyValueInList(key="payment_method", value=["credit_card", "debit_card", "paypal"])
 
     completed_orders = CountTracker(name="completed_orders", target=100, conditions=[is_completed])
     revenue = AccumulationTracker(name="revenue", target=10_000, conditions=[is_completed, paid_by_card_or_paypal])
 
-    async with TrackingManager() as manager:
+    async with open_manager() as manager:
         await manager.add_trackers("shop_001", [completed_orders, revenue])
 
         for order in ORDERS:

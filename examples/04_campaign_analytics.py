@@ -7,6 +7,7 @@ targets, and ``explain``, which says why an event would not count.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from milepost import (
     AccumulationTracker,
@@ -28,7 +29,7 @@ EVENTS = [
 ]
 
 
-async def main() -> None:
+async def main(open_manager: Callable[..., TrackingManager] = TrackingManager) -> None:
     clicks = CountTracker(name="clicks", target=[10, 100], conditions=[KeyValueEQ(key="event", value="click")])
     conversions = CountTracker(
         name="conversions",
@@ -42,7 +43,7 @@ async def main() -> None:
         conditions=[(where("event") == "purchase") & (where("order.total") > 0)],  # the same, as an expression
     )
 
-    async with TrackingManager() as manager:
+    async with open_manager() as manager:
 
         @manager.on_event(TrackerStageCompleted)
         def announce(event: TrackerStageCompleted) -> None:

@@ -7,6 +7,7 @@ without waiting.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from milepost import CountTracker, ResetPolicy, TimeLimiter, TrackerLimited, TrackingManager
 from milepost.testing import ManualClock
@@ -15,12 +16,12 @@ CALLS = 70
 SECONDS_BETWEEN_CALLS = 1.001
 
 
-async def main() -> None:
+async def main(open_manager: Callable[..., TrackingManager] = TrackingManager) -> None:
     clock = ManualClock()
     opened = clock.time()
     session = CountTracker(name="api_calls", target=1000, limiters=[TimeLimiter(seconds=60)])
 
-    async with TrackingManager(clock=clock) as manager:
+    async with open_manager(clock=clock) as manager:
 
         @manager.on_event(TrackerLimited)
         def announce(event: TrackerLimited) -> None:

@@ -7,7 +7,7 @@ later are its state, and the store keeps the two.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -68,26 +68,26 @@ async def show(manager: TrackingManager) -> None:
             print(f"  spent {tracker.progress}, {limiter.remaining} remaining of {limiter.max_value}")
 
 
-async def main(database: Path) -> None:
+async def main(open_manager: Callable[[], TrackingManager]) -> None:
     print("first run:")
     limiter = BudgetLimiter(max_value=100)
     spent = AccumulationTracker(name="spent", target=1000, conditions=[PlacedBetween(9, 17)], limiters=[limiter])
-    async with TrackingManager(data_store=SQLiteDataStore(database)) as manager:
+    async with open_manager() as manager:
         await manager.add_tracker(TEAM, spent)
         await buy(manager, hour=10, amount=30)
         await buy(manager, hour=23, amount=500)
         await buy(manager, hour=12, amount=45)
         print(f"  spent {spent.progress}, {limiter.remaining} remaining of {limiter.max_value}")
 
-    print("after a restart:")  # nothing is added: rules and state come from the file
-    async with TrackingManager(data_store=SQLiteDataStore(database)) as manager:
+    print("after a restart:")  # nothing is added: rules and state come from the store
+    async with open_manager() as manager:
         await show(manager)
         await buy(manager, hour=23, amount=500)
         await buy(manager, hour=11, amount=25)
         await buy(manager, hour=11, amount=10)
 
     print("after another restart:")
-    async with TrackingManager(data_store=SQLiteDataStore(database)) as manager:
+    async with open_manager() as manager:
         await buy(manager, hour=14, amount=10)
         await show(manager)
         await manager.reset_tracker(TEAM, "spent", ResetPolicy.LIMITER, reset_value=50)
@@ -97,4 +97,5 @@ async def main(database: Path) -> None:
 
 if __name__ == "__main__":
     with TemporaryDirectory() as folder:
-        asyncio.run(main(Path(folder) / "budgets.db"))
+        database = Path(folder) / "budgets.db"
+        asyncio.run(main(lambda: TrackingManager(data_store=SQLiteDataStore(database))))

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import milepost
+from tests.examples.programs import EXAMPLES, module_of, output_of
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAMS = sorted(path.name for path in EXAMPLES.glob("*.py"))
 
 Run = Callable[[str], list[str]]
@@ -37,22 +32,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         return printed[program]
 
     return lines_of
-
-
-def output_of(program: Path, folder: Path) -> str:
-    """Return what a program prints; it must succeed and have nothing to complain about."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(program)],
-        cwd=folder,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done.stdout
 
 
 def after(lines: list[str], heading: str) -> list[str]:
@@ -310,13 +289,3 @@ def calls_in(program: str) -> list[ast.Call]:
 def name_of(call: ast.Call) -> str | None:
     """Return the name of the function or class that is called, where it is a plain name."""
     return call.func.id if isinstance(call.func, ast.Name) else None
-
-
-def module_of(program: str) -> Any:
-    """Import a program without running its ``main``."""
-    spec = spec_from_file_location(f"example_{Path(program).stem}", EXAMPLES / program)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from milepost.backends.memory import MemoryRecords
 from milepost.data_stores.base import BaseDataStore, RecordChange
-from milepost.records import Record
+from milepost.records import Record, Revision
 
 __all__ = ["MemoryDataStore"]
+
+_REMEMBERED_REMOVALS: Final = 100_000
 
 
 class MemoryDataStore(MemoryRecords, BaseDataStore):
@@ -23,6 +26,12 @@ class MemoryDataStore(MemoryRecords, BaseDataStore):
 
     def __init__(self, *, outbox_size: int = 10_000) -> None:
         super().__init__(outbox_size=outbox_size)
+        self._removed: OrderedDict[str, Revision] = OrderedDict()
+        """Where records stood when a cache removed them: what it says late of them is the past."""
+
+    async def flush(self) -> int:
+        self._removed.clear()
+        return await super().flush()
 
     async def save(self, changes: Sequence[RecordChange]) -> None:
         for change in changes:
@@ -30,12 +39,14 @@ class MemoryDataStore(MemoryRecords, BaseDataStore):
 
     def _save(self, change: RecordChange) -> None:
         record = self.table.records.get(change.key)
-        if record is not None and record.revision is not None and record.revision >= change.revision:
+        standing = self._removed.get(change.key) if record is None else record.revision
+        if standing is not None and standing >= change.revision:
             return
         self.keep_definitions(change.definitions)
         self.append_events(change.events)
+        self._removed.pop(change.key, None)
         if change.removed:
-            self.table.drop(change.key)
+            self._remove(change)
             return
         if record is None or change.whole or record.incarnation != change.revision.incarnation:
             record = Record(change.key, change.revision.incarnation)
@@ -48,3 +59,9 @@ class MemoryDataStore(MemoryRecords, BaseDataStore):
         record.seen = dict.fromkeys(change.seen) or None
         record.plan = record.quick = None
         self.note_deadline(record, change.deadline)
+
+    def _remove(self, change: RecordChange) -> None:
+        self.table.drop(change.key)
+        self._removed[change.key] = change.revision
+        if len(self._removed) > _REMEMBERED_REMOVALS:
+            self._removed.popitem(last=False)

@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from milepost._clock import Clock, SystemClock
 from milepost._patterns import has_wildcard, pattern_to_regex
-from milepost.backends.sqlite import reading, writing
+from milepost.backends.sqlite import following, reading, writing
 from milepost.backends.sqlite.client import SQLiteClient
 from milepost.backends.sqlite.deciding import Decider
 from milepost.backends.sqlite.lease import FileLease
@@ -156,35 +156,7 @@ class SQLiteDataStore(BaseDataStore):
     # --- following a cache -------------------------------------------------------------
 
     async def save(self, changes: Sequence[RecordChange]) -> None:
-        await self._client.write(lambda connection: self._save(connection, changes))
-
-    def _save(self, connection: sqlite3.Connection, changes: Sequence[RecordChange]) -> None:
-        standings = reading.read_standings(connection, [change.key for change in changes])
-        for change in changes:
-            standing = standings.get(change.key)
-            if standing is None or standing.revision < change.revision:
-                writing.put_definitions(connection, change.definitions)
-                self._outbox.append(connection, [(change.key, event) for event in change.events])
-                self._save_one(connection, change, standing)
-
-    @staticmethod
-    def _save_one(connection: sqlite3.Connection, change: RecordChange, standing: reading.Standing | None) -> None:
-        key, (incarnation, counter) = change.key, change.revision
-        if change.whole or change.removed or (standing is not None and standing.revision.incarnation != incarnation):
-            connection.execute("DELETE FROM rows WHERE key = ?", (key,))
-        connection.execute("DELETE FROM seen WHERE key = ?", (key,))
-        if change.removed:
-            connection.execute("DELETE FROM records WHERE key = ?", (key,))
-            return
-        shrunk = counter if change.drops or change.whole else 0
-        record = (key, incarnation, counter, change.serial, shrunk, change.deadline, b"")
-        connection.execute(writing.PUT_RECORD, record)
-        rows = [(key, name, counter, row.encoded()) for name, row in change.puts.items()]
-        connection.executemany(writing.PUT_ROW, rows)
-        drops = [(key, name) for name in change.drops]
-        connection.executemany("DELETE FROM rows WHERE key = ? AND name = ?", drops)
-        seen = [(key, n, id) for n, id in enumerate(change.seen, 1)]
-        connection.executemany("INSERT INTO seen (key, n, id) VALUES (?, ?, ?)", seen)
+        await self._client.write(lambda connection: following.save(connection, changes, self._outbox))
 
 
 def _check_seconds(name: str, value: Any) -> None:

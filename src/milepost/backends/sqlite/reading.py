@@ -18,6 +18,7 @@ __all__ = [
     "next_deadline",
     "read_definitions",
     "read_epoch",
+    "read_gone",
     "read_record",
     "read_standings",
     "select_among",
@@ -68,6 +69,12 @@ def read_standings(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[
     """Return where records stand; those that do not exist are absent."""
     select = "SELECT key, incarnation, counter, serial, shrunk, deadline, commits FROM records WHERE key"
     return {row[0]: Standing(row) for row in select_among(connection, select, keys)}
+
+
+def read_gone(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, Revision]:
+    """Return where records stood that a cache removed; those of which nothing is remembered are absent."""
+    rows = select_among(connection, "SELECT key, incarnation, counter FROM gone WHERE key", keys)
+    return {key: Revision(incarnation, counter) for key, incarnation, counter in rows}
 
 
 def read_record(connection: sqlite3.Connection, key: str, standing: Standing | None, since: int = -1) -> LoadedRecord:

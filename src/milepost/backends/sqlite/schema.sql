@@ -47,6 +47,15 @@ CREATE TABLE IF NOT EXISTS removals (
     id BLOB NOT NULL UNIQUE
 );
 
+-- Where records stood when a cache that is followed removed them, so that what it says late of them is known
+-- to be the past.
+CREATE TABLE IF NOT EXISTS gone (
+    n           INTEGER PRIMARY KEY AUTOINCREMENT,
+    key         TEXT NOT NULL UNIQUE,
+    incarnation INTEGER NOT NULL,
+    counter     INTEGER NOT NULL
+);
+
 -- Events in commit order; `at` is when each was appended, by the clock of who appended it.
 CREATE TABLE IF NOT EXISTS outbox (
     position INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -97,7 +97,7 @@ def put_definitions(connection: sqlite3.Connection, definitions: Mapping[str, st
 
 def flush(connection: sqlite3.Connection) -> int:
     """Delete everything, and return the epoch that begins."""
-    for table in ("records", "rows", "seen", "definitions", "removals", "outbox"):
+    for table in ("records", "rows", "seen", "definitions", "removals", "gone", "outbox"):
         connection.execute(f"DELETE FROM {table}")
     connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'epoch'")
     return read_epoch(connection)

@@ -145,6 +145,41 @@ class FollowingSuite(AdapterSuite):
             assert await outbox_ids(store) == ["came", "went"]
             await store.save([])
 
+    @pytest.mark.parametrize("saved_before", [True, False], ids=["of a saved record", "of one never saved"])
+    async def test_a_removal_is_not_overtaken_by_the_past(self, saved_before: bool) -> None:
+        """What comes late of a record that was removed brings nothing back, and its events come once."""
+        async with self.opened_store() as store:
+            if saved_before:
+                await store.save([change_to("a", at(1), {"x": "1"}, deadline=1e9)])
+            removal = change_to("a", at(3), removed=True, whole=True, events=events_of("gone"))
+            await store.save([removal])
+            for late in (change_to("a", at(2), {"x": "2"}, deadline=1e9, events=events_of("late")), removal):
+                await store.save([late])
+                assert await read(store, "a") == ABSENT
+            assert [key async for key in store.keys("*")] == []
+            assert (await store.next_deadline(), await outbox_ids(store)) == (None, ["gone"])
+
+    async def test_a_removal_is_remembered_across_restarts(self) -> None:
+        """A process that dies between a removal and what it overtook leaves a store that still knows better."""
+        self.require_lasting()
+        async with self.opened_store() as store:
+            await store.save([change_to("a", at(3), removed=True, whole=True)])
+        async with self.opened_store() as store:
+            await store.save([change_to("a", at(2), {"x": "2"})])
+            assert await read(store, "a") == ABSENT
+
+    async def test_the_past_stays_out_of_the_next_life(self) -> None:
+        """A record made again is not touched by what comes late of its earlier life, nor brought back when it went."""
+        async with self.opened_store() as store:
+            await store.save([change_to("a", at(3), removed=True, whole=True)])
+            await store.save([change_to("a", at(1, INCARNATION + 1), {"x": "new"}, whole=True)])
+            await store.save([change_to("a", at(2), {"x": "late"})])
+            assert await read(store, "a") == Reading(at(1, INCARNATION + 1), texts({"x": "new"}))
+            await store.save([change_to("a", at(2, INCARNATION + 1), removed=True, whole=True)])
+            await store.save([change_to("a", at(9), {"x": "late"})])
+            await store.save([change_to("a", at(1, INCARNATION + 1), {"x": "late"})])
+            assert await read(store, "a") == ABSENT
+
     async def test_definitions_of_saved_rows_are_known_to_commits(self) -> None:
         """What came with a save need not be put again before a commit names it."""
         async with self.opened_store() as store:
@@ -193,7 +228,6 @@ class _Leader:
         if record.counter and chance.random() < 0.1:
             removed = Revision(record.incarnation, record.counter + 1)
             record.apply(commit_to("a", record.revision, epoch=1, removes=True), 5)
-            self._told.clear()  # the store remembers no removal: a cache sends nothing older after it
             return [change_to("a", removed, removed=True, whole=True)]
         before = dict(record.rows)
         begins = not record.counter
