@@ -36,8 +36,8 @@ from milepost.testing.suites.material import (
     send,
     texts,
 )
+from tests.faults.proxy import Proxy
 from tests.servers.mongodb import MongoServer
-from tests.servers.proxy import TCPProxy
 
 FIRST = Revision(INCARNATION, 1)
 
@@ -130,54 +130,64 @@ async def test_every_error_of_the_driver_is_one_of_ours(error: Exception, mongod
 
 
 @pytest.fixture
-async def proxy(mongodb: MongoServer) -> AsyncIterator[TCPProxy]:
+async def proxy(mongodb: MongoServer) -> AsyncIterator[Proxy]:
     """Stands between the store and the server."""
-    async with TCPProxy(mongodb.port) as proxy:
+    async with Proxy("127.0.0.1", mongodb.port) as proxy:
         yield proxy
+
+
+def through(proxy: Proxy) -> str:
+    """Return what a client connects to."""
+    return f"mongodb://127.0.0.1:{proxy.port}"
+
+
+def is_commit(request: bytes) -> bool:
+    """Whether a request changes records."""
+    return b"commits" in request
 
 
 @pytest.mark.parametrize("many", [False, True], ids=["one commit", "a batch"])
 @pytest.mark.parametrize("lost", ["reply", "request"])
-async def test_a_commit_whose_reply_is_cut_off(many: bool, lost: str, mongodb: MongoServer, proxy: TCPProxy) -> None:
+async def test_a_commit_whose_reply_is_cut_off(many: bool, lost: str, mongodb: MongoServer, proxy: Proxy) -> None:
     """It is asked for again by its id: applied once, acknowledged, its event once in the outbox."""
-    async with opened(proxy.url, mongodb.new_database()) as store:
+    async with opened(through(proxy), mongodb.new_database()) as store:
         epoch = await store.epoch()
         keys = "abc" if many else "a"
         for n in range(5):
             base = Revision(INCARNATION, n) if n else None
-            proxy.cut(b"commits", reply=lost == "reply")
+            (proxy.lose_reply_to if lost == "reply" else proxy.lose_request)(is_commit)
             commits = [commit_to(key, base, {"x": f"{n}"}, epoch=epoch, events=events_of(f"{key}{n}")) for key in keys]
             assert await store.commit(commits) == [Committed()] * len(keys)
-            assert proxy.cuts == n + 1
+            assert proxy.lost_replies + proxy.lost_requests == n + 1
         for key in keys:
             assert await read(store, key) == (Revision(INCARNATION, 5), texts({"x": "4"}), (), 0, None)
         assert await outbox_ids(store) == [f"{key}{n}" for n in range(5) for key in keys]
 
 
-async def test_where_it_cannot_be_learned_that_is_said(mongodb: MongoServer, proxy: TCPProxy) -> None:
+async def test_where_it_cannot_be_learned_that_is_said(mongodb: MongoServer, proxy: Proxy) -> None:
     """With the server gone behind a lost reply the caller is told that the change may be there; later it is known."""
-    async with opened(proxy.url, mongodb.new_database(), timeout=0.5, serverSelectionTimeoutMS=200) as store:
+    async with opened(through(proxy), mongodb.new_database(), timeout=3, serverSelectionTimeoutMS=1000) as store:
         commit = commit_to("a", None, {"x": "1"}, epoch=await store.epoch(), events=events_of("e"))
-        proxy.cut(b"commits", reply=True, then_refuse=True)
+        proxy.lose_reply_to(is_commit, then_refuse=True)
         with pytest.raises(CommitUncertain, match="may or may not be there"):
             await store.commit([commit])
         with pytest.raises(StoreUnavailable, match=r"MongoDB at 127\.0\.0\.1"):
             await store.load(["a"])
         with pytest.raises(StoreUnavailable):  # nothing of this one was sent
             await store.commit([commit_to("b", None, {"x": "1"}, epoch=commit.epoch)])
-        proxy.admit()
+        await proxy.accept()
         assert await store.commit([commit]) == [Committed()]
         assert (await read(store, "a")).revision == FIRST
         assert await outbox_ids(store) == ["e"]
 
 
-async def test_a_server_that_says_nothing(mongodb: MongoServer, proxy: TCPProxy) -> None:
+async def test_a_server_that_says_nothing(mongodb: MongoServer, proxy: Proxy) -> None:
     """A call does not wait for ever: it is told after the timeout, and the next one finds a server that answers."""
-    async with opened(proxy.url, mongodb.new_database(), timeout=0.4) as store:
-        proxy.hold()
+    async with opened(through(proxy), mongodb.new_database(), timeout=3) as store:
+        proxy.fall_silent()
         with pytest.raises(StoreUnavailable, match=r"TimeoutError|NetworkTimeout"):
             await asyncio.wait_for(store.load(["a"]), 10)
-        proxy.admit()
+        proxy.speak()
         assert await store.load(["a"]) == {}
 
 
@@ -216,7 +226,7 @@ async def test_a_server_killed_and_started_again(own_mongodb: MongoServer) -> No
 @pytest.mark.slow
 async def test_a_server_that_stays_away(own_mongodb: MongoServer) -> None:
     """Every call says so and names the cause, nothing is changed, and when the server is back all is as before."""
-    store = MongoDBDataStore(own_mongodb.url, timeout=0.3, serverSelectionTimeoutMS=100)
+    store = MongoDBDataStore(own_mongodb.url, timeout=3, serverSelectionTimeoutMS=1000)
     async with TrackingManager(data_store=store) as manager:
         await manager.add_tracker("g", CountTracker(name="n", target=100))
         await asyncio.to_thread(own_mongodb.kill)

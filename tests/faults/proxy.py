@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Self
+from typing import NamedTuple, Self
 
 __all__ = ["Proxy"]
 
 _CHUNK = 65536
+
+
+class _Loss(NamedTuple):
+    """Which exchange is lost, and how."""
+
+    request: Callable[[bytes], bool]
+    arrives: bool
+    then_refuse: bool
 
 
 class Proxy:
@@ -22,18 +30,20 @@ class Proxy:
         port: where clients connect; stays the same through :meth:`refuse` and :meth:`accept`.
         delay: seconds by which every chunk is late, in both directions.
         lost_replies: how many replies :meth:`lose_reply_to` has kept back.
+        lost_requests: how many requests :meth:`lose_request` has kept back.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self._server_address = (host, port)
         self._listening: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
-        self._lose: Callable[[bytes], bool] | None = None
+        self._lose: _Loss | None = None
         self._may_pass = asyncio.Event()
         self._may_pass.set()
         self.port = 0
         self.delay = 0.0
         self.lost_replies = 0
+        self.lost_requests = 0
 
     async def __aenter__(self) -> Self:
         await self.accept()
@@ -51,10 +61,13 @@ class Proxy:
 
     async def refuse(self) -> None:
         """Cut all connections and refuse new ones."""
+        self._stop_listening()
+        await self.cut()
+
+    def _stop_listening(self) -> None:
         if self._listening is not None:
             self._listening.close()
             self._listening = None
-        await self.cut()
 
     async def accept(self) -> None:
         """Take connections, again after :meth:`refuse`."""
@@ -78,13 +91,22 @@ class Proxy:
         """Let what was held back pass, and everything after it."""
         self._may_pass.set()
 
-    def lose_reply_to(self, request: Callable[[bytes], bool]) -> None:
+    def lose_reply_to(self, request: Callable[[bytes], bool], *, then_refuse: bool = False) -> None:
         """Hand the next request for which this is true on to the server, keep its reply back, and cut the connection.
 
         Args:
             request: told every chunk that a client sends.
+            then_refuse: refuse connections after that, until :meth:`accept`.
         """
-        self._lose = request
+        self._lose = _Loss(request, True, then_refuse)
+
+    def lose_request(self, request: Callable[[bytes], bool]) -> None:
+        """Keep the next request for which this is true back, and cut the connection.
+
+        Args:
+            request: told every chunk that a client sends.
+        """
+        self._lose = _Loss(request, False, False)
 
     # --- what goes through -----------------------------------------------------------------
 
@@ -117,8 +139,13 @@ class Proxy:
         back: asyncio.Future[None],
     ) -> None:
         while chunk := await self._next(reader):
-            if self._lose is not None and self._lose(chunk):
-                self._lose = None
+            if self._lose is not None and self._lose.request(chunk):
+                loss, self._lose = self._lose, None
+                if loss.then_refuse:
+                    self._stop_listening()
+                if not loss.arrives:
+                    self.lost_requests += 1
+                    return
                 losing.set()
             to_server.write(chunk)
             await to_server.drain()

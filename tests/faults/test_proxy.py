@@ -81,3 +81,24 @@ async def test_refusing_and_accepting_keep_the_port(echo: tuple[Proxy, list[byte
     await proxy.accept()
     assert proxy.port == port
     assert await ask(proxy, b"a\n") == [b"a\n"]
+
+
+async def test_a_lost_request_never_arrives(echo: tuple[Proxy, list[bytes]]) -> None:
+    """The server hears nothing of it, and the next connection is sound."""
+    proxy, heard = echo
+    proxy.lose_request(lambda chunk: b"commit" in chunk)
+    assert await ask(proxy, b"read\n", b"commit\n", b"never\n") == [b"read\n"]
+    assert (heard, proxy.lost_requests) == ([b"read\n"], 1)
+    assert await ask(proxy, b"commit\n") == [b"commit\n"]
+
+
+async def test_after_a_lost_reply_nobody_may_get_through(echo: tuple[Proxy, list[bytes]]) -> None:
+    """Where asked, connections are refused from then on, until the proxy accepts again."""
+    proxy, heard = echo
+    proxy.lose_reply_to(lambda chunk: b"commit" in chunk, then_refuse=True)
+    assert await ask(proxy, b"commit\n") == []
+    assert heard == [b"commit\n"]
+    with pytest.raises(ConnectionRefusedError):
+        await ask(proxy, b"a\n")
+    await proxy.accept()
+    assert await ask(proxy, b"a\n") == [b"a\n"]
