@@ -25,7 +25,7 @@ from milepost.testing import ManualClock
 from tests.servers.mongodb import MongoServer
 
 
-class Budget(BaseLimiter):
+class Budget(BaseLimiter, kind="tests.documents.Budget"):
     """A limiter that remembers what MongoDB takes for no field names."""
 
     def __init__(self) -> None:
