@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any, Final
 
 from milepost.backends.redis.client import RedisClient
@@ -78,7 +77,7 @@ class RecordCalls:
     async def commit(self, keys: Keys, commits: Sequence[Commit], notes: Notes) -> list[Any]:
         """Send commits; return a reply for each, or what is raised where there is none."""
         groups = self.groups(keys, [commit.key for commit in commits])
-        moments = [self._next_moment() for _ in commits]
+        moments = [self._next_moment() for _ in commits] if self._spread else ["-"] * len(commits)
         calls = [self._commit_call(keys, [(commits[n], moments[n]) for n in group], notes) for group in groups]
         return self.apart(groups, len(commits), await self._client.run(calls))
 
@@ -87,13 +86,17 @@ class RecordCalls:
         first = (keys.generation, notes.window, kept, removal_ms, ids_ms, len(commits))
 
         def arguments(*, resent: bool) -> Sequence[Any]:
-            pieces = (
+            tickets, doubts = notes.tickets, notes.in_doubt
+            encoded: list[Any] = [*first]
+            for commit, moment in commits:
                 encode_commit(
-                    commit, notes.tickets.get(commit.key, "-"), moment, in_doubt=resent or commit.id in notes.in_doubt
+                    encoded,
+                    commit,
+                    tickets.get(commit.key, "-") if tickets else "-",
+                    moment,
+                    in_doubt=resent or (bool(doubts) and commit.id in doubts),
                 )
-                for commit, moment in commits
-            )
-            return (*first, *chain.from_iterable(pieces))
+            return encoded
 
         return Call(
             _COMMIT,
@@ -104,9 +107,7 @@ class RecordCalls:
         )
 
     def _next_moment(self) -> str:
-        """Return the clock's microseconds, never the same twice; on one server its own clock does better."""
-        if not self._spread:
-            return "-"
+        """Return the clock's microseconds, never the same twice; where there is one server its own clock does better."""
         self._moment = max(self._moment + 1, time.time_ns() // 1000)
         return str(self._moment)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from milepost.backends.redis.calls import Notes, RecordCalls
-from milepost.backends.redis.encoding import ABSENT, outcome_of
+from milepost.backends.redis.encoding import ABSENT, all_committed, outcome_of
 from milepost.backends.redis.places import Places
 from milepost.backends.redis.reading import Reader
 from milepost.errors import CacheUnavailable, CommitUncertain
@@ -42,13 +42,28 @@ class Decider:
             CacheUnavailable: when Redis does not answer for any of them.
             CommitUncertain: likewise, when some may have been applied.
         """
+        epoch = self._places.epoch
+        if not self._notes.in_doubt and not any(commit.epoch != epoch for commit in commits):
+            replies = await self._calls.commit(self._places.keys, commits, self._notes)
+            committed = all_committed(replies)
+            if committed is not None:
+                return committed
+        else:
+            replies = None
+        return await self._conclude(commits, replies)
+
+    async def _conclude(self, commits: Sequence[Commit], replies: Sequence[Any] | None) -> list[Outcome]:
+        """Return the outcomes of commits that were sent once where there are replies, sending them again as needed."""
         outcomes: list[Outcome | None] = [None] * len(commits)
         waiting: Sequence[int] = range(len(commits))
-        for _ in range(_TRIES):
-            waiting = await self._try(commits, waiting, outcomes)
+        if replies is not None:
+            waiting = await self._understand(commits, waiting, replies, outcomes)
+        for attempt in range(_TRIES):
             if not waiting:
                 break
-            await self._places.refresh()
+            if attempt or replies is not None:
+                await self._places.refresh()
+            waiting = await self._try(commits, waiting, outcomes)
         decided = [
             Undecided(CacheUnavailable(f"Redis at {self._name} is being flushed again and again"))
             if outcome is None
@@ -74,6 +89,12 @@ class Decider:
             return []
         sent = commits if len(asked) == len(commits) else [commits[n] for n in asked]
         replies = await self._calls.commit(self._places.keys, sent, self._notes)
+        return await self._understand(commits, asked, replies, outcomes)
+
+    async def _understand(
+        self, commits: Sequence[Commit], asked: Sequence[int], replies: Sequence[Any], outcomes: list[Outcome | None]
+    ) -> list[int]:
+        """Note what replies mean; return which commits have to be sent again."""
         again: list[int] = []
         for n, reply in zip(asked, replies, strict=True):
             outcome: Outcome | None
