@@ -17,6 +17,7 @@
 --     { d, id, ... }          duplicate event ids
 --     { n, hash, ... }        definitions are needed
 --     { e, epoch }            stale epoch
+--     { w, milliseconds }     wait: records are being brought back after a loss
 --     { g }                   the generation is another one, or the partition is lost
 --     { ? }                   not here, and the store has to be asked
 --     { u }                   it was in doubt, and whether it was applied is not remembered any more
@@ -265,6 +266,10 @@ local function decide(key, commit)
   if place.epoch ~= commit.epoch then
     return { 'e', place.epoch }
   end
+  local wait = is_healing(place)
+  if wait then
+    return { 'w', wait }
+  end
   local found = redis.call('HMGET', key, 'm', 'c', 'f')
   local before = { numbers = found[1], ids = found[2], floor = found[3], deadline = '-', saved = '-' }
   if found[1] then
@@ -334,7 +339,7 @@ local function put_rows(key, at)
     return nil
   end
   local place = partition(tag_of(key))
-  if place.epoch ~= epoch or place.generation ~= generation then
+  if place.epoch ~= epoch or place.generation ~= generation or place.healing then
     return nil
   end
   local found = redis.pcall('HMGET', key, 'm', 'c', 'f')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
 from milepost._clock import Clock, SystemClock
@@ -10,13 +10,14 @@ from milepost.backends.redis.calls import Notes, RecordCalls
 from milepost.backends.redis.client import RedisClient
 from milepost.backends.redis.deciding import Decider
 from milepost.backends.redis.following import Following
+from milepost.backends.redis.mending import mend
 from milepost.backends.redis.opening import client_source, host_source, open_client, url_source
 from milepost.backends.redis.places import Places
 from milepost.backends.redis.reading import Reader
-from milepost.data_caches.base import LeadingCache
+from milepost.data_caches.base import LeadingCache, Mended, MendingCache
 from milepost.data_stores.base import BaseDataStore, RecordChange
 from milepost.errors import CacheUnavailable, InvalidDefinition
-from milepost.records import Commit, LoadedRecord, NotHeld, Outcome
+from milepost.records import Commit, LoadedRecord, NotHeld, Outcome, Record
 
 __all__ = ["RedisDataCache"]
 
@@ -29,7 +30,7 @@ _IDS_MS: Final = 120_000
 _MOST_PARTITIONS: Final = 4096
 
 
-class RedisDataCache(LeadingCache):
+class RedisDataCache(LeadingCache, MendingCache):
     """Keeps groups in Redis or Valkey: one server, what Sentinel says is the master, or a cluster.
 
     Args:
@@ -109,6 +110,15 @@ class RedisDataCache(LeadingCache):
         cache._source = url_source(url)
         return cache
 
+    @property
+    def on_epoch(self) -> Callable[[int], None]:
+        """Told when a later epoch is learned of."""
+        return self._places.on_epoch
+
+    @on_epoch.setter
+    def on_epoch(self, callback: Callable[[int], None]) -> None:
+        self._places.on_epoch = callback
+
     def __repr__(self) -> str:
         return f"RedisDataCache({self._source.name!r}, key_prefix={self.key_prefix!r})"
 
@@ -126,7 +136,7 @@ class RedisDataCache(LeadingCache):
             raise
 
     async def _build(self, client: RedisClient) -> None:
-        calls = RecordCalls(
+        calls = self._calls = RecordCalls(
             client,
             outbox_size=-(-self.outbox_size // self.partitions),
             removal_ms=_REMOVAL_MS,
@@ -272,6 +282,14 @@ class RedisDataCache(LeadingCache):
             self._following.forget()
         await reader.clear_away()
         return epoch
+
+    async def mend(self, records: Sequence[Record], definitions: Mapping[str, str], epoch: int) -> Mended:
+        reader = self._opened()
+        if self._places.was_flushed_since(epoch):
+            return Mended(0, 0)
+        if self._following is not None:
+            self._following.forget()
+        return await mend(self._places, self._calls, reader, self._store, records, definitions)
 
     # --- in front of a store -----------------------------------------------------------
 

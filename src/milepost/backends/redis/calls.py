@@ -107,7 +107,7 @@ class RecordCalls:
         )
 
     def _next_moment(self) -> str:
-        """Return the clock's microseconds, never the same twice; where there is one server its own clock does better."""
+        """Return the clock's microseconds, never the same twice; one server alone has a better clock."""
         self._moment = max(self._moment + 1, time.time_ns() // 1000)
         return str(self._moment)
 

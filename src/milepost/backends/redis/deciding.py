@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -96,10 +97,13 @@ class Decider:
     ) -> list[int]:
         """Note what replies mean; return which commits have to be sent again."""
         again: list[int] = []
+        pause = 0
         for n, reply in zip(asked, replies, strict=True):
             outcome: Outcome | None
             if isinstance(reply, CacheUnavailable):
                 outcome = Undecided(reply)
+            elif reply != 1 and reply[0] == b"w":
+                outcome, pause = None, max(pause, reply[1])
             else:
                 outcome = outcome_of(reply)
                 if outcome is None:
@@ -109,6 +113,8 @@ class Decider:
             else:
                 outcomes[n] = outcome
                 self._notes.note_doubt(commits[n], outcome)
+        if pause:
+            await asyncio.sleep(pause / 1000)
         return again
 
     async def _look_closer(self, commit: Commit, reply: Sequence[Any]) -> Outcome | None:
