@@ -29,8 +29,8 @@ from milepost.errors import BackendUnavailable, InvalidDefinition, ManagerClosed
 from milepost.live import LiveObjects
 from milepost.maintenance.expiry import Sweeper
 from milepost.maintenance.flushing import Flusher
-from milepost.records import Record
 from milepost.maintenance.healing import Healer
+from milepost.records import Record
 from milepost.status import ManagerStatus
 from milepost.trackers.base import BaseTracker
 from milepost.trackers.blueprint import blueprint_of
@@ -148,7 +148,7 @@ class TrackingManager(Announcer):
         if isinstance(self._authority, MendingCache):
             self._healer = Healer(self._authority)
             self._committer.on_replicas_forgotten = self._healer.heal
-            self._authority.on_epoch = self._note_epoch
+            self._authority.tell_of_epochs(self._note_epoch)
         self._started = False
         self._closed = False
         self._starting: asyncio.Task[None] | None = None

@@ -91,8 +91,9 @@ class LeadingCache(BaseDataCache):
 class MendingCache(BaseDataCache):
     """A cache that may lose data, notices, and takes back what processes hold of it."""
 
-    on_epoch: Callable[[int], None]
-    """Told when a later epoch is learned of."""
+    @abstractmethod
+    def tell_of_epochs(self, told: Callable[[int], None]) -> None:
+        """Have ``told`` called with each later epoch that is learned of."""
 
     @abstractmethod
     async def mend(self, records: Sequence[Record], definitions: Mapping[str, str], epoch: int) -> Mended:

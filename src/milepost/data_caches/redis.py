@@ -110,14 +110,8 @@ class RedisDataCache(LeadingCache, MendingCache):
         cache._source = url_source(url)
         return cache
 
-    @property
-    def on_epoch(self) -> Callable[[int], None]:
-        """Told when a later epoch is learned of."""
-        return self._places.on_epoch
-
-    @on_epoch.setter
-    def on_epoch(self, callback: Callable[[int], None]) -> None:
-        self._places.on_epoch = callback
+    def tell_of_epochs(self, told: Callable[[int], None]) -> None:
+        self._places.on_epoch = told
 
     def __repr__(self) -> str:
         return f"RedisDataCache({self._source.name!r}, key_prefix={self.key_prefix!r})"
@@ -289,7 +283,7 @@ class RedisDataCache(LeadingCache, MendingCache):
             return Mended(0, 0)
         if self._following is not None:
             self._following.forget()
-        return await mend(self._places, self._calls, reader, self._store, records, definitions)
+        return Mended(*await mend(self._places, self._calls, reader, self._store, records, definitions))
 
     # --- in front of a store -----------------------------------------------------------
 

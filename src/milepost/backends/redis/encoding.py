@@ -82,7 +82,8 @@ def all_committed(replies: Sequence[Any]) -> list[Outcome] | None:
     """Return the outcomes where every commit was accepted, which is what mostly happens; None otherwise."""
     if any(reply != 1 for reply in replies):
         return None
-    return [_COMMITTED] * len(replies)
+    committed: list[Outcome] = [_COMMITTED]
+    return committed * len(replies)
 
 
 def outcome_of(reply: Any) -> Outcome | None:

@@ -106,8 +106,8 @@ class Lane(asyncio.Protocol):
     def eof_received(self) -> bool:
         return False
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self._lost(driver.ConnectionError(f"the connection was lost: {error or 'closed by the server'}"))
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost(driver.ConnectionError(f"the connection was lost: {exc or 'closed by the server'}"))
 
     def _lost(self, error: Exception) -> None:
         """Give the connection up: whatever was sent may or may not have been carried out."""

@@ -12,9 +12,7 @@ from milepost.backends.redis.keys import to_bytes
 from milepost.backends.redis.places import Places
 from milepost.backends.redis.reading import Reader
 from milepost.backends.redis.scripts import script
-from milepost.data_caches.base import Mended
-from milepost.data_stores.base import BaseDataStore
-from milepost.records import Record, Revision
+from milepost.records import Authority, Record, Revision
 
 __all__ = ["mend"]
 
@@ -26,10 +24,10 @@ async def mend(
     places: Places,
     calls: RecordCalls,
     reader: Reader,
-    store: BaseDataStore | None,
+    store: Authority | None,
     records: Sequence[Record],
     definitions: Mapping[str, str],
-) -> Mended:
+) -> tuple[int, int]:
     """Bring back the records of which neither Redis nor the store knows something as new.
 
     Args:
@@ -39,6 +37,9 @@ async def mend(
         store: follows; None where none does.
         records: what a process held.
         definitions: the definitions that their rows need.
+
+    Returns:
+        How many were brought back, and how many had gone on from an older state.
     """
     if definitions:
         await reader.put_definitions(definitions)
@@ -54,10 +55,10 @@ async def mend(
         replies = await each_record(places, calls, _RESTORE, list(offers), of_each=offers)
         restored += replies.count(1)
         lost += replies.count(-1)
-    return Mended(restored, lost)
+    return restored, lost
 
 
-async def _stored(store: BaseDataStore, keys: Sequence[str]) -> dict[str, Revision]:
+async def _stored(store: Authority, keys: Sequence[str]) -> dict[str, Revision]:
     """Return what the store has of records, which are read from there when they are wanted."""
     loaded = await store.load(keys) if keys else {}
     return {key: found.state.revision for key, found in loaded.items() if found.state.revision is not None}
