@@ -1,7 +1,7 @@
 """The rows of the table, in its order; each module is one."""
 
 from benchmarks.figures import Row
-from benchmarks.rows import declared, growth, importing, one_tracker, sqlite_through, thousand_trackers
+from benchmarks.rows import declared, growth, importing, one_tracker, redis_cache, sqlite_through, thousand_trackers
 
 __all__ = ["ROWS"]
 
@@ -10,6 +10,9 @@ ROWS: tuple[Row, ...] = (
     thousand_trackers.ROW,
     growth.ROW,
     declared.ROW,
+    redis_cache.CALLERS_ROW,
+    redis_cache.GROUPS_ROW,
+    redis_cache.SHARED_ROW,
     sqlite_through.ROW,
     importing.ROW,
 )

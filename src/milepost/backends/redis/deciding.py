@@ -102,7 +102,7 @@ class Decider:
             outcome: Outcome | None
             if isinstance(reply, CacheUnavailable):
                 outcome = Undecided(reply)
-            elif reply != 1 and reply[0] == b"w":
+            elif _says_wait(reply):
                 outcome, pause = None, max(pause, reply[1])
             else:
                 outcome = outcome_of(reply)
@@ -134,3 +134,7 @@ class Decider:
             await self._places.refresh()
             return StaleEpoch(self._places.epoch)
         return None
+
+
+def _says_wait(reply: Any) -> bool:
+    return isinstance(reply, list) and reply[0] == b"w"
