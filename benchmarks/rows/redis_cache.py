@@ -156,9 +156,7 @@ def _measure_groups(effort: Effort) -> list[Figure]:
     ours = measured["milepost"]
     return [
         Figure("the same rows, raw, 64 a script", "calls/s", ours, measured["floor"], Target("at least", 0.5)),
-        Figure(
-            "dictrack", "calls/s", ours, peer, Target("at least", 40), note=_NO_DICTRACK if peer is None else ""
-        ),
+        Figure("dictrack", "calls/s", ours, peer, Target("at least", 40), note=_NO_DICTRACK if peer is None else ""),
     ]
 
 

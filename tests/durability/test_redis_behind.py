@@ -336,6 +336,7 @@ async def test_a_flush_amid_writers_leaves_nothing_of_before(site: Site) -> None
     assert await managers[0].flush(confirm=True)
     for manager in managers:
         assert [group async for group in manager.groups()] == []
+    for manager in managers:
         await manager.add_tracker("new", CountTracker("n", 100), if_exists="keep")
         await manager.track("new", {})
     await let_everything_go(managers[1])

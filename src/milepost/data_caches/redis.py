@@ -179,10 +179,19 @@ class RedisDataCache(LeadingCache, MendingCache):
         found, elsewhere = await self._opened().records(keys)
         return found, list(elsewhere)
 
+    async def _current(self) -> Reader:
+        """Return the reader, when it is known whether everything was flushed meanwhile."""
+        reader = self._opened()
+        await self._places.refresh()
+        return reader
+
     async def definitions(self, hashes: Iterable[str]) -> dict[str, str]:
         wanted = list(hashes)
         found = await self._opened().definitions(wanted)
         missing = [hash for hash in wanted if hash not in found]
+        if missing:
+            found.update(await (await self._current()).definitions(missing))
+            missing = [hash for hash in missing if hash not in found]
         if missing and self._store is not None:
             found.update(await self._store.definitions(missing))
         return found
@@ -202,13 +211,13 @@ class RedisDataCache(LeadingCache, MendingCache):
         return self._places.epoch
 
     async def is_cached(self, group_id: str, name: str | None = None) -> bool:
-        reader = self._opened()
+        reader = await self._current()
         if name is None:
             return bool(await reader.holding([group_id]))
         return await reader.has_row(group_id, name)
 
     async def keys(self, pattern: str = "*") -> AsyncIterator[str]:
-        reader = self._opened()
+        reader = await self._current()
         given: set[str] = set()
         async for key in reader.keys(pattern):
             given.add(key)
@@ -227,10 +236,11 @@ class RedisDataCache(LeadingCache, MendingCache):
                     yield unknown
 
     async def due(self, now: float, limit: int = 1000) -> list[str]:
-        found = [key for _, key in await self._opened().due(now, limit)]
+        reader = await self._current()
+        found = [key for _, key in await reader.due(now, limit)]
         if self._store is not None and len(found) < limit:  # groups that were never in Redis expire too
             there = await self._store.due(now, limit)
-            found += await self._opened().not_here([key for key in there if key not in set(found)])
+            found += await reader.not_here([key for key in there if key not in set(found)])
         return found[:limit]
 
     async def next_deadline(self) -> float | None:
@@ -244,11 +254,11 @@ class RedisDataCache(LeadingCache, MendingCache):
         return there if here is None else min(here, there)
 
     async def _earliest_here(self) -> float | None:
-        earliest = await self._opened().due("+inf", 1)
+        earliest = await (await self._current()).due("+inf", 1)
         return earliest[0][0] if earliest else None
 
     async def outbox(self, after: int = 0, limit: int = 1000) -> list[tuple[int, str]]:
-        return await self._opened().outbox(after, limit)
+        return await (await self._current()).outbox(after, limit)
 
     # --- deciding ----------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
 from milepost.backends.redis.client import RedisClient
@@ -48,6 +48,10 @@ class Notes:
         if len(self.tickets) > _NOTED:
             self.tickets.popitem(last=False)
 
+    def doubt(self, commits: Sequence[Commit]) -> None:
+        """Remember that the reply to commits was lost."""
+        self.in_doubt.update((commit.id, None) for commit in commits if commit.id)
+
     def note_doubt(self, commit: Commit, outcome: Outcome) -> None:
         """Remember commits of which it is not known whether they were applied, for when they are sent again."""
         if isinstance(outcome, Undecided) and isinstance(outcome.error, CommitUncertain):
@@ -80,6 +84,26 @@ class RecordCalls:
         moments = [self._next_moment() for _ in commits] if self._spread else ["-"] * len(commits)
         calls = [self._commit_call(keys, [(commits[n], moments[n]) for n in group], notes) for group in groups]
         return self.apart(groups, len(commits), await self._client.run(calls))
+
+    def post(self, keys: Keys, commits: Sequence[Commit], notes: Notes) -> Awaitable[list[Any]] | None:
+        """Send commits on the shortest way; return what becomes the replies to their one call.
+
+        None where they have to take the longer way: to a cluster, in several calls, or while there is no connection.
+        """
+        if self._spread or len(commits) > _AT_ONCE or notes.in_doubt:
+            return None
+        lane = self._client.topology.server_of(0).open_lane
+        if lane is None:
+            return None
+        kept, removal_ms, ids_ms = self._settings
+        number = len(commits)
+        command: list[Any] = [b"EVALSHA", _COMMIT.sha, number]
+        command += [keys.record(commit.key) for commit in commits]
+        command += (keys.generation, notes.window, kept, removal_ms, ids_ms, number)
+        tickets = notes.tickets
+        for commit in commits:
+            encode_commit(command, commit, tickets.get(commit.key, "-") if tickets else "-", "-", in_doubt=False)
+        return lane.request((tuple(command),))
 
     def _commit_call(self, keys: Keys, commits: Sequence[tuple[Commit, str]], notes: Notes) -> Call:
         kept, removal_ms, ids_ms = self._settings

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from milepost.backends.redis.calls import Notes, RecordCalls
 from milepost.backends.redis.encoding import ABSENT, all_committed, outcome_of
+from milepost.backends.redis.errors import DRIVER_ERRORS
 from milepost.backends.redis.places import Places
 from milepost.backends.redis.reading import Reader
 from milepost.errors import CacheUnavailable, CommitUncertain
@@ -43,15 +44,26 @@ class Decider:
             CacheUnavailable: when Redis does not answer for any of them.
             CommitUncertain: likewise, when some may have been applied.
         """
+        replies = None
         epoch = self._places.epoch
-        if not self._notes.in_doubt and not any(commit.epoch != epoch for commit in commits):
-            replies = await self._calls.commit(self._places.keys, commits, self._notes)
-            committed = all_committed(replies)
+        if not any(commit.epoch != epoch for commit in commits):
+            replies = await self._post(commits)
+            committed = None if replies is None else all_committed(replies)
             if committed is not None:
                 return committed
-        else:
-            replies = None
         return await self._conclude(commits, replies)
+
+    async def _post(self, commits: Sequence[Commit]) -> Sequence[Any] | None:
+        """Send commits on the shortest way; return their replies, None where they have to be sent on the longer one."""
+        posted = self._calls.post(self._places.keys, commits, self._notes)
+        if posted is None:
+            return None
+        try:
+            (reply,) = await posted
+        except (*DRIVER_ERRORS, TimeoutError):
+            self._notes.doubt(commits)
+            return None
+        return reply if isinstance(reply, list) else None
 
     async def _conclude(self, commits: Sequence[Commit], replies: Sequence[Any] | None) -> list[Outcome]:
         """Return the outcomes of commits that were sent once where there are replies, sending them again as needed."""
@@ -101,7 +113,7 @@ class Decider:
         for n, reply in zip(asked, replies, strict=True):
             outcome: Outcome | None
             if isinstance(reply, CacheUnavailable):
-                outcome = Undecided(reply)
+                outcome = Undecided(self._judged(commits[n], reply))
             elif _says_wait(reply):
                 outcome, pause = None, max(pause, reply[1])
             else:
@@ -116,6 +128,14 @@ class Decider:
         if pause:
             await asyncio.sleep(pause / 1000)
         return again
+
+    def _judged(self, commit: Commit, error: CacheUnavailable) -> CacheUnavailable:
+        """Return what an absent reply means: nothing was changed, unless the commit had been sent before."""
+        if commit.id not in self._notes.in_doubt or isinstance(error, CommitUncertain):
+            return error
+        uncertain = CommitUncertain(f"{error}; whether the commit was applied is not known")
+        uncertain.__cause__ = error
+        return uncertain
 
     async def _look_closer(self, commit: Commit, reply: Sequence[Any]) -> Outcome | None:
         """Return the outcome where the reply alone does not say it; None where the commit must be sent again."""

@@ -69,6 +69,12 @@ class Server:
         self._lane: Lane | None = None
         self._under_lane: Any = None
 
+    @property
+    def open_lane(self) -> Lane | None:
+        """The connection that all share, while it is there."""
+        lane = self._lane
+        return lane if lane is not None and lane.is_open else None
+
     async def ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Send commands together and return the replies; what the server refuses is an exception among them.
 
