@@ -19,7 +19,13 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-__all__ = ["MISSING_NOTE", "dictrack_is_installed", "dictrack_manager", "dictrack_tracker"]
+__all__ = [
+    "MISSING_NOTE",
+    "dictrack_is_installed",
+    "dictrack_manager",
+    "dictrack_manager_on_redis",
+    "dictrack_tracker",
+]
 
 MISSING_NOTE = 'dictrack is not installed: pip install "dictrack[memory]==2.1.5"'
 
@@ -81,6 +87,24 @@ def dictrack_manager() -> Iterator[Any]:
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     _give_dirtied_a_setter()
     manager = TrackingManager(MemoryDataCache(), _dict_store())
+    try:
+        yield manager
+    finally:
+        manager.data_cache.scheduler.shutdown(wait=False)
+        manager.data_store.scheduler.shutdown(wait=False)
+
+
+@contextmanager
+def dictrack_manager_on_redis(port: int) -> Iterator[Any]:
+    """A manager of dictrack's with its Redis cache, as it is; None where what that needs is not installed."""
+    try:
+        from dictrack.data_caches.redis import RedisDataCache  # type: ignore[import-untyped]
+        from dictrack.manager import TrackingManager
+    except ImportError:
+        yield None
+        return
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    manager = TrackingManager(RedisDataCache(host="127.0.0.1", port=port), _dict_store())
     try:
         yield manager
     finally:

@@ -130,6 +130,7 @@ class Committer(OnTheSpot):
         self._commit_ids = _commit_ids()
         self._leader = authority if isinstance(authority, LeadingCache) and self._immediate is None else None
         self.conflicts = 0
+        self.on_replicas_forgotten: Callable[[Sequence[Record], int], Awaitable[None]] = _nobody_wants_them
 
     async def start(self) -> None:
         """Learn the present epoch."""
@@ -345,9 +346,8 @@ class Committer(OnTheSpot):
             self._enqueue(key, line, first=True)
             return
         if isinstance(outcome, StaleEpoch):
-            self._epoch = outcome.epoch
-            self._table.clear()
             self._enqueue(key, line, first=True)
+            await self.begin_epoch(outcome.epoch)
             return
         if isinstance(outcome, TooLarge):
             raise RecordTooLarge(f"group {key!r}: {outcome.reason}; nothing was changed")
@@ -367,11 +367,22 @@ class Committer(OnTheSpot):
 
     async def _adopt(self, record: Record, now: LoadedRecord) -> None:
         """Bring a replica to what the authority says; trackers that others removed or replaced are gone."""
-        known = record.rows if now.whole else {name: record.rows[name] for name in now.rows if name in record.rows}
+        changed = record.rows if now.whole else (*now.rows, *now.drops)
+        known = {name: record.rows[name] for name in changed if name in record.rows}
         await self._adopter.adopt(record, now)
         gone = [row for name, row in known.items() if not row.is_the_tracker_of(record.rows.get(name))]
         if gone:
             self.on_gone(record.key, gone)
+
+    async def begin_epoch(self, epoch: int) -> None:
+        """Forget all replicas: everything was flushed, or data were lost; what was held is offered then."""
+        if epoch == self._epoch or self._closed:
+            return
+        before, self._epoch = self._epoch, epoch
+        records = list(self._table.records.values())
+        self._table.clear()
+        if before:
+            await self.on_replicas_forgotten(records, before)
 
     def _lost_race(self, key: str, line: list[Waiting]) -> None:
         """Put commands back in line, after a moment where they lost often; give up where it took too long."""
@@ -496,6 +507,10 @@ def _fail_all(lines: Iterable[Iterable[Waiting]], error: Exception) -> None:
     for line in lines:
         for waiting in line:
             waiting.fail(error)
+
+
+async def _nobody_wants_them(records: Sequence[Record], epoch: int) -> None:
+    """Do nothing: the authority loses no data."""
 
 
 def _commit_ids() -> Iterator[bytes]:

@@ -21,7 +21,7 @@ from milepost.adapters import Write, arrange, cache_from_url, store_from_url
 from milepost.bus.announcer import Announcer
 from milepost.bus.dispatcher import Dispatcher, delivered
 from milepost.committer import Committer, Waiting
-from milepost.data_caches.base import BaseDataCache
+from milepost.data_caches.base import BaseDataCache, MendingCache
 from milepost.data_caches.memory import MemoryDataCache
 from milepost.data_stores.base import BaseDataStore
 from milepost.data_stores.memory import MemoryDataStore
@@ -29,6 +29,7 @@ from milepost.errors import BackendUnavailable, InvalidDefinition, ManagerClosed
 from milepost.live import LiveObjects
 from milepost.maintenance.expiry import Sweeper
 from milepost.maintenance.flushing import Flusher
+from milepost.maintenance.healing import Healer
 from milepost.records import Record
 from milepost.status import ManagerStatus
 from milepost.trackers.base import BaseTracker
@@ -143,6 +144,11 @@ class TrackingManager(Announcer):
         self._flusher: Flusher | None = None
         if self._leader is not None:
             self._flusher = Flusher(self._leader, self.data_store, self._clock, interval)
+        self._healer: Healer | None = None
+        if isinstance(self._authority, MendingCache):
+            self._healer = Healer(self._authority)
+            self._committer.on_replicas_forgotten = self._healer.heal
+            self._authority.tell_of_epochs(self._note_epoch)
         self._started = False
         self._closed = False
         self._starting: asyncio.Task[None] | None = None
@@ -245,6 +251,11 @@ class TrackingManager(Announcer):
             self._dispatcher.give_up()
             for adapter in (self.data_cache, self.data_store):
                 await adapter.aclose()
+
+    def _note_epoch(self, epoch: int) -> None:
+        """Begin an epoch that is learned of otherwise than from a commit: what is held should be offered soon."""
+        if self._started and not self._closed:
+            _ = self._tasks.spawn(self._committer.begin_epoch(epoch), "healing")
 
     async def _last_flush(self, flusher: Flusher) -> None:
         try:
@@ -652,6 +663,8 @@ class TrackingManager(Announcer):
             waiting=self._committer.waiting,
             backlog=0 if self._leader is None else self._leader.backlog,
             store_error=None if self._flusher is None else self._flusher.last_error,
+            restored=0 if self._healer is None else self._healer.restored,
+            lost=0 if self._healer is None else self._healer.lost,
             conflicts=self._committer.conflicts,
             emitted=dispatcher.emitted,
             delivered=dispatcher.delivered,

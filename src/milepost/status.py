@@ -27,6 +27,10 @@ class ManagerStatus(BaseModel):
     """Groups that a store which follows has not seen as they are."""
     store_error: str | None
     """Why the last flush failed; None where it did not."""
+    restored: int
+    """Groups that this process brought back when the cache had lost them."""
+    lost: int
+    """Groups of which this process held something newer than the cache, where that could not be brought back."""
     conflicts: int
     """Races lost and worked out again."""
     emitted: int

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 from milepost.data_stores.base import BaseDataStore, RecordChange
-from milepost.records import Authority, Commit, LoadedRecord, Outcome
+from milepost.records import Authority, Commit, LoadedRecord, Outcome, Record
 
-__all__ = ["BaseDataCache", "LeadingCache"]
+__all__ = ["BaseDataCache", "LeadingCache", "Mended", "MendingCache"]
+
+
+class Mended(NamedTuple):
+    """What became of records that a process held when the cache had lost data.
+
+    Args:
+        restored: how many were brought back.
+        lost: how many had gone on from an older state, so that what was newer is lost.
+    """
+
+    restored: int
+    lost: int
 
 
 class BaseDataCache(Authority):
@@ -74,3 +86,24 @@ class LeadingCache(BaseDataCache):
 
     async def let_go(self) -> None:
         """Let records go that the store has and that nobody asked for in a while, where that is not done otherwise."""
+
+
+class MendingCache(BaseDataCache):
+    """A cache that may lose data, notices, and takes back what processes hold of it."""
+
+    @abstractmethod
+    def tell_of_epochs(self, told: Callable[[int], None]) -> None:
+        """Have ``told`` called with each later epoch that is learned of."""
+
+    @abstractmethod
+    async def mend(self, records: Sequence[Record], definitions: Mapping[str, str], epoch: int) -> Mended:
+        """Offer records that this process held in an earlier epoch.
+
+        Args:
+            records: as they were acknowledged.
+            definitions: the definitions that their rows need, text by hash.
+            epoch: the epoch in which they were.
+
+        Raises:
+            BackendUnavailable: when the cache or the store does not answer.
+        """

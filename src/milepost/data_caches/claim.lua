@@ -8,8 +8,7 @@ local place = partition(tag_of(KEYS[1]))
 if not place.epoch or place.generation ~= ARGV[1] then
   return {}
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = milliseconds()
 local names = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, ARGV[2])
 local until_when = string.format('%.0f', now + ARGV[3])
 for _, name in ipairs(names) do

@@ -4,8 +4,8 @@
 -- ARGV: generation, how many event ids are remembered, how many events the outbox keeps, milliseconds for
 --       which a removal and for which commit ids are remembered, how many commits there are; then for each commit
 --     "<epoch> <base or -> <new revision> <serial> <deadline or -> <flags> <ticket> <moment> <puts> <drops> <events>
---      <seen> <definitions>": flags are - or some of r (removes), n (changes nothing), d (in doubt: it was sent
---      before); the ticket is what load.lua said of a record that was not here, or -; the moment is what places
+--      <seen> <definitions>": flags are - or some of r (removes), n (changes nothing), i (begins another
+--      incarnation), d (in doubt: it was sent before); the ticket is what load.lua said of a record that was not here, or -; the moment is what places
 --      its events among those of other nodes, or - where there is one server; the rest are numbers of
 --     8 bytes that stand for its id, or nothing
 --     names and texts of rows to put; names of rows to drop; events; event ids; hashes of definitions
@@ -17,6 +17,7 @@
 --     { d, id, ... }          duplicate event ids
 --     { n, hash, ... }        definitions are needed
 --     { e, epoch }            stale epoch
+--     { w, milliseconds }     wait: records are being brought back after a loss
 --     { g }                   the generation is another one, or the partition is lost
 --     { ? }                   not here, and the store has to be asked
 --     { u }                   it was in doubt, and whether it was applied is not remembered any more
@@ -265,6 +266,10 @@ local function decide(key, commit)
   if place.epoch ~= commit.epoch then
     return { 'e', place.epoch }
   end
+  local wait = is_healing(place)
+  if wait then
+    return { 'w', wait }
+  end
   local found = redis.call('HMGET', key, 'm', 'c', 'f')
   local before = { numbers = found[1], ids = found[2], floor = found[3], deadline = '-', saved = '-' }
   if found[1] then
@@ -325,18 +330,65 @@ local function take(at)
   return commit
 end
 
+-- What mostly happens, on the shortest way: rows of a small record are put, from a base that stands. Return where
+-- the next commit begins; nil where there is more to it, and then nothing was done.
+local function put_rows(key, at)
+  local epoch, base, new, serial, deadline, puts =
+    match(ARGV[at], '^(%d+) (%S+) (%S+) (%d+) (%S+) %- %- %S+ ([1-9]%d?) 0 0 0 0$')
+  if not epoch then
+    return nil
+  end
+  local place = partition(tag_of(key))
+  if place.epoch ~= epoch or place.generation ~= generation or place.healing then
+    return nil
+  end
+  local found = redis.pcall('HMGET', key, 'm', 'c', 'f')
+  local ids = found[2]
+  if not found[1] or found[3] or not ids or #ids + 8 > IDS then
+    return nil
+  end
+  local standing, deadline_before, saved = match(found[1], '^(%S+) %S+ (%S+) (%S+)$')
+  if standing ~= base or deadline ~= deadline_before or (saved ~= '-' and saved == match(base, '%d+$')) then
+    return nil
+  end
+  local numbers = new .. ' ' .. serial .. ' ' .. deadline .. ' ' .. saved
+  ids = ids .. ARGV[at + 1]
+  local added
+  if puts == '1' then
+    added = redis.call('HSET', key, 'm', numbers, 'c', ids, 'r' .. ARGV[at + 2], ARGV[at + 3])
+  else
+    local fields = { 'm', numbers, 'c', ids }
+    for n = at + 2, at + 2 * puts, 2 do
+      fields[#fields + 1] = 'r' .. ARGV[n]
+      fields[#fields + 1] = ARGV[n + 1]
+    end
+    added = redis.call('HSET', key, unpack(fields))
+  end
+  if added > 0 and redis.call('HLEN', key) > INDEXED + 2 then
+    redis.call('HSET', key, 'f', match(new, '%d+$'))
+  end
+  return at + 2 + 2 * puts
+end
+
 local replies = {}
 local at = 7
 for n = 1, tonumber(ARGV[6]) do
-  local key, commit = KEYS[n], take(at)
-  at = commit.next
-  wrote = false
-  local fine, outcome = pcall(decide, key, commit)
-  if fine then
-    replies[n] = outcome
+  local key = KEYS[n]
+  local after = put_rows(key, at)
+  if after then
+    at = after
+    replies[n] = 1
   else
-    local reason = type(outcome) == 'table' and outcome.err or tostring(outcome)
-    replies[n] = { '!', reason, wrote and 1 or 0 }
+    local commit = take(at)
+    at = commit.next
+    wrote = false
+    local fine, outcome = pcall(decide, key, commit)
+    if fine then
+      replies[n] = outcome
+    else
+      local reason = type(outcome) == 'table' and outcome.err or tostring(outcome)
+      replies[n] = { '!', reason, wrote and 1 or 0 }
+    end
   end
 end
 return replies

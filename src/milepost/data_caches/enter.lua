@@ -1,17 +1,19 @@
 -- Learn where partitions stand, and begin a new epoch where they are new or their server is another than before.
 --
 -- KEYS: the states of the partitions. ARGV: who the server is, an epoch to begin, the generation to begin with
--- where nothing is known, whether a store follows there.
+-- where nothing is known, whether a store follows there, 1 where it is known that there was something, for how many
+-- milliseconds records are brought back after a loss.
 -- The reply has for each partition { what, epoch, generation, followed }; what is one of
---     same, new, changed      changed: the server was restarted or replaced since, and may have lost data
---     late                    a new epoch is needed, and the one that was brought is not above the present one
+--     same, new, lost, changed    changed: the server was restarted or replaced since, and may have lost data
+--     late                        a new epoch is needed, and the one that was brought is not above the present one
 
 local replies = {}
 for n, key in ipairs(KEYS) do
-  local epoch, generation, followed, server = unpack(redis.call('HMGET', key, 'epoch', 'generation', 'followed', 'server'))
+  local state = redis.call('HMGET', key, 'epoch', 'generation', 'followed', 'server')
+  local epoch, generation, followed, server = state[1], state[2], state[3], state[4]
   local what = 'same'
   if not epoch then
-    what, epoch, generation, followed = 'new', ARGV[2], ARGV[3], ARGV[4]
+    what, epoch, generation, followed = ARGV[5] == '1' and 'lost' or 'new', ARGV[2], ARGV[3], ARGV[4]
     redis.call('HSET', key, 'epoch', epoch, 'generation', generation, 'followed', followed, 'server', ARGV[1])
   elseif server ~= ARGV[1] then
     what = 'late'
@@ -19,6 +21,9 @@ for n, key in ipairs(KEYS) do
       what, epoch = 'changed', ARGV[2]
       redis.call('HSET', key, 'epoch', epoch, 'server', ARGV[1])
     end
+  end
+  if what == 'changed' or what == 'lost' then
+    redis.call('HSET', key, 'healing', string.format('%.0f', milliseconds() + ARGV[6]))
   end
   replies[n] = { what, epoch, generation, followed }
 end

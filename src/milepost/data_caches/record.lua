@@ -36,11 +36,23 @@ local partitions = {}
 local function partition(tag)
   local known = partitions[tag]
   if not known then
-    local state = redis.call('HMGET', tag .. 'e', 'epoch', 'generation', 'followed', 'evictions')
+    local state = redis.call('HMGET', tag .. 'e', 'epoch', 'generation', 'followed', 'evictions', 'healing')
     known = { epoch = state[1], generation = state[2], followed = state[3] == '1', evictions = state[4] or '0' }
+    known.healing = state[5]
     partitions[tag] = known
   end
   return known
+end
+
+local function milliseconds()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- For how many milliseconds records are still brought back after a loss, and commits wait; nil where they do not.
+local function is_healing(place)
+  local left = place.healing and tonumber(place.healing) - milliseconds()
+  return left and left > 0 and left or nil
 end
 
 -- Whether one whole number is above another, both as text.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
 from milepost._clock import Clock, SystemClock
@@ -10,13 +10,14 @@ from milepost.backends.redis.calls import Notes, RecordCalls
 from milepost.backends.redis.client import RedisClient
 from milepost.backends.redis.deciding import Decider
 from milepost.backends.redis.following import Following
+from milepost.backends.redis.mending import mend
 from milepost.backends.redis.opening import client_source, host_source, open_client, url_source
 from milepost.backends.redis.places import Places
 from milepost.backends.redis.reading import Reader
-from milepost.data_caches.base import LeadingCache
+from milepost.data_caches.base import LeadingCache, Mended, MendingCache
 from milepost.data_stores.base import BaseDataStore, RecordChange
 from milepost.errors import CacheUnavailable, InvalidDefinition
-from milepost.records import Commit, LoadedRecord, NotHeld, Outcome
+from milepost.records import Commit, LoadedRecord, NotHeld, Outcome, Record
 
 __all__ = ["RedisDataCache"]
 
@@ -29,7 +30,7 @@ _IDS_MS: Final = 120_000
 _MOST_PARTITIONS: Final = 4096
 
 
-class RedisDataCache(LeadingCache):
+class RedisDataCache(LeadingCache, MendingCache):
     """Keeps groups in Redis or Valkey: one server, what Sentinel says is the master, or a cluster.
 
     Args:
@@ -109,6 +110,9 @@ class RedisDataCache(LeadingCache):
         cache._source = url_source(url)
         return cache
 
+    def tell_of_epochs(self, told: Callable[[int], None]) -> None:
+        self._places.on_epoch = told
+
     def __repr__(self) -> str:
         return f"RedisDataCache({self._source.name!r}, key_prefix={self.key_prefix!r})"
 
@@ -126,7 +130,7 @@ class RedisDataCache(LeadingCache):
             raise
 
     async def _build(self, client: RedisClient) -> None:
-        calls = RecordCalls(
+        calls = self._calls = RecordCalls(
             client,
             outbox_size=-(-self.outbox_size // self.partitions),
             removal_ms=_REMOVAL_MS,
@@ -175,10 +179,19 @@ class RedisDataCache(LeadingCache):
         found, elsewhere = await self._opened().records(keys)
         return found, list(elsewhere)
 
+    async def _current(self) -> Reader:
+        """Return the reader, when it is known whether everything was flushed meanwhile."""
+        reader = self._opened()
+        await self._places.refresh()
+        return reader
+
     async def definitions(self, hashes: Iterable[str]) -> dict[str, str]:
         wanted = list(hashes)
         found = await self._opened().definitions(wanted)
         missing = [hash for hash in wanted if hash not in found]
+        if missing:
+            found.update(await (await self._current()).definitions(missing))
+            missing = [hash for hash in missing if hash not in found]
         if missing and self._store is not None:
             found.update(await self._store.definitions(missing))
         return found
@@ -198,13 +211,13 @@ class RedisDataCache(LeadingCache):
         return self._places.epoch
 
     async def is_cached(self, group_id: str, name: str | None = None) -> bool:
-        reader = self._opened()
+        reader = await self._current()
         if name is None:
             return bool(await reader.holding([group_id]))
         return await reader.has_row(group_id, name)
 
     async def keys(self, pattern: str = "*") -> AsyncIterator[str]:
-        reader = self._opened()
+        reader = await self._current()
         given: set[str] = set()
         async for key in reader.keys(pattern):
             given.add(key)
@@ -223,10 +236,11 @@ class RedisDataCache(LeadingCache):
                     yield unknown
 
     async def due(self, now: float, limit: int = 1000) -> list[str]:
-        found = [key for _, key in await self._opened().due(now, limit)]
+        reader = await self._current()
+        found = [key for _, key in await reader.due(now, limit)]
         if self._store is not None and len(found) < limit:  # groups that were never in Redis expire too
             there = await self._store.due(now, limit)
-            found += await self._opened().not_here([key for key in there if key not in set(found)])
+            found += await reader.not_here([key for key in there if key not in set(found)])
         return found[:limit]
 
     async def next_deadline(self) -> float | None:
@@ -240,11 +254,11 @@ class RedisDataCache(LeadingCache):
         return there if here is None else min(here, there)
 
     async def _earliest_here(self) -> float | None:
-        earliest = await self._opened().due("+inf", 1)
+        earliest = await (await self._current()).due("+inf", 1)
         return earliest[0][0] if earliest else None
 
     async def outbox(self, after: int = 0, limit: int = 1000) -> list[tuple[int, str]]:
-        return await self._opened().outbox(after, limit)
+        return await (await self._current()).outbox(after, limit)
 
     # --- deciding ----------------------------------------------------------------------
 
@@ -272,6 +286,14 @@ class RedisDataCache(LeadingCache):
             self._following.forget()
         await reader.clear_away()
         return epoch
+
+    async def mend(self, records: Sequence[Record], definitions: Mapping[str, str], epoch: int) -> Mended:
+        reader = self._opened()
+        if self._places.was_flushed_since(epoch):
+            return Mended(0, 0)
+        if self._following is not None:
+            self._following.forget()
+        return Mended(*await mend(self._places, self._calls, reader, self._store, records, definitions))
 
     # --- in front of a store -----------------------------------------------------------
 

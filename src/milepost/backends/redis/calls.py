@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
 from milepost.backends.redis.client import RedisClient
@@ -49,6 +48,10 @@ class Notes:
         if len(self.tickets) > _NOTED:
             self.tickets.popitem(last=False)
 
+    def doubt(self, commits: Sequence[Commit]) -> None:
+        """Remember that the reply to commits was lost."""
+        self.in_doubt.update((commit.id, None) for commit in commits if commit.id)
+
     def note_doubt(self, commit: Commit, outcome: Outcome) -> None:
         """Remember commits of which it is not known whether they were applied, for when they are sent again."""
         if isinstance(outcome, Undecided) and isinstance(outcome.error, CommitUncertain):
@@ -78,22 +81,46 @@ class RecordCalls:
     async def commit(self, keys: Keys, commits: Sequence[Commit], notes: Notes) -> list[Any]:
         """Send commits; return a reply for each, or what is raised where there is none."""
         groups = self.groups(keys, [commit.key for commit in commits])
-        moments = [self._next_moment() for _ in commits]
+        moments = [self._next_moment() for _ in commits] if self._spread else ["-"] * len(commits)
         calls = [self._commit_call(keys, [(commits[n], moments[n]) for n in group], notes) for group in groups]
         return self.apart(groups, len(commits), await self._client.run(calls))
+
+    def post(self, keys: Keys, commits: Sequence[Commit], notes: Notes) -> Awaitable[list[Any]] | None:
+        """Send commits on the shortest way; return what becomes the replies to their one call.
+
+        None where they have to take the longer way: to a cluster, in several calls, or while there is no connection.
+        """
+        if self._spread or len(commits) > _AT_ONCE or notes.in_doubt:
+            return None
+        lane = self._client.topology.server_of(0).open_lane
+        if lane is None:
+            return None
+        kept, removal_ms, ids_ms = self._settings
+        number = len(commits)
+        command: list[Any] = [b"EVALSHA", _COMMIT.sha, number]
+        command += [keys.record(commit.key) for commit in commits]
+        command += (keys.generation, notes.window, kept, removal_ms, ids_ms, number)
+        tickets = notes.tickets
+        for commit in commits:
+            encode_commit(command, commit, tickets.get(commit.key, "-") if tickets else "-", "-", in_doubt=False)
+        return lane.request((tuple(command),))
 
     def _commit_call(self, keys: Keys, commits: Sequence[tuple[Commit, str]], notes: Notes) -> Call:
         kept, removal_ms, ids_ms = self._settings
         first = (keys.generation, notes.window, kept, removal_ms, ids_ms, len(commits))
 
         def arguments(*, resent: bool) -> Sequence[Any]:
-            pieces = (
+            tickets, doubts = notes.tickets, notes.in_doubt
+            encoded: list[Any] = [*first]
+            for commit, moment in commits:
                 encode_commit(
-                    commit, notes.tickets.get(commit.key, "-"), moment, in_doubt=resent or commit.id in notes.in_doubt
+                    encoded,
+                    commit,
+                    tickets.get(commit.key, "-") if tickets else "-",
+                    moment,
+                    in_doubt=resent or (bool(doubts) and commit.id in doubts),
                 )
-                for commit, moment in commits
-            )
-            return (*first, *chain.from_iterable(pieces))
+            return encoded
 
         return Call(
             _COMMIT,
@@ -104,9 +131,7 @@ class RecordCalls:
         )
 
     def _next_moment(self) -> str:
-        """Return the clock's microseconds, never the same twice; on one server its own clock does better."""
-        if not self._spread:
-            return "-"
+        """Return the clock's microseconds, never the same twice; one server alone has a better clock."""
         self._moment = max(self._moment + 1, time.time_ns() // 1000)
         return str(self._moment)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
 from milepost.backends.redis.calls import Notes, RecordCalls
-from milepost.backends.redis.encoding import ABSENT, outcome_of
+from milepost.backends.redis.encoding import ABSENT, all_committed, outcome_of
+from milepost.backends.redis.errors import DRIVER_ERRORS
 from milepost.backends.redis.places import Places
 from milepost.backends.redis.reading import Reader
 from milepost.errors import CacheUnavailable, CommitUncertain
@@ -42,13 +44,39 @@ class Decider:
             CacheUnavailable: when Redis does not answer for any of them.
             CommitUncertain: likewise, when some may have been applied.
         """
+        replies = None
+        epoch = self._places.epoch
+        if not any(commit.epoch != epoch for commit in commits):
+            replies = await self._post(commits)
+            committed = None if replies is None else all_committed(replies)
+            if committed is not None:
+                return committed
+        return await self._conclude(commits, replies)
+
+    async def _post(self, commits: Sequence[Commit]) -> Sequence[Any] | None:
+        """Send commits on the shortest way; return their replies, None where they have to be sent on the longer one."""
+        posted = self._calls.post(self._places.keys, commits, self._notes)
+        if posted is None:
+            return None
+        try:
+            (reply,) = await posted
+        except (*DRIVER_ERRORS, TimeoutError):
+            self._notes.doubt(commits)
+            return None
+        return reply if isinstance(reply, list) else None
+
+    async def _conclude(self, commits: Sequence[Commit], replies: Sequence[Any] | None) -> list[Outcome]:
+        """Return the outcomes of commits that were sent once where there are replies, sending them again as needed."""
         outcomes: list[Outcome | None] = [None] * len(commits)
         waiting: Sequence[int] = range(len(commits))
-        for _ in range(_TRIES):
-            waiting = await self._try(commits, waiting, outcomes)
+        if replies is not None:
+            waiting = await self._understand(commits, waiting, replies, outcomes)
+        for attempt in range(_TRIES):
             if not waiting:
                 break
-            await self._places.refresh()
+            if attempt or replies is not None:
+                await self._places.refresh()
+            waiting = await self._try(commits, waiting, outcomes)
         decided = [
             Undecided(CacheUnavailable(f"Redis at {self._name} is being flushed again and again"))
             if outcome is None
@@ -74,11 +102,20 @@ class Decider:
             return []
         sent = commits if len(asked) == len(commits) else [commits[n] for n in asked]
         replies = await self._calls.commit(self._places.keys, sent, self._notes)
+        return await self._understand(commits, asked, replies, outcomes)
+
+    async def _understand(
+        self, commits: Sequence[Commit], asked: Sequence[int], replies: Sequence[Any], outcomes: list[Outcome | None]
+    ) -> list[int]:
+        """Note what replies mean; return which commits have to be sent again."""
         again: list[int] = []
+        pause = 0
         for n, reply in zip(asked, replies, strict=True):
             outcome: Outcome | None
             if isinstance(reply, CacheUnavailable):
-                outcome = Undecided(reply)
+                outcome = Undecided(self._judged(commits[n], reply))
+            elif _says_wait(reply):
+                outcome, pause = None, max(pause, reply[1])
             else:
                 outcome = outcome_of(reply)
                 if outcome is None:
@@ -88,7 +125,17 @@ class Decider:
             else:
                 outcomes[n] = outcome
                 self._notes.note_doubt(commits[n], outcome)
+        if pause:
+            await asyncio.sleep(pause / 1000)
         return again
+
+    def _judged(self, commit: Commit, error: CacheUnavailable) -> CacheUnavailable:
+        """Return what an absent reply means: nothing was changed, unless the commit had been sent before."""
+        if commit.id not in self._notes.in_doubt or isinstance(error, CommitUncertain):
+            return error
+        uncertain = CommitUncertain(f"{error}; whether the commit was applied is not known")
+        uncertain.__cause__ = error
+        return uncertain
 
     async def _look_closer(self, commit: Commit, reply: Sequence[Any]) -> Outcome | None:
         """Return the outcome where the reply alone does not say it; None where the commit must be sent again."""
@@ -107,3 +154,7 @@ class Decider:
             await self._places.refresh()
             return StaleEpoch(self._places.epoch)
         return None
+
+
+def _says_wait(reply: Any) -> bool:
+    return isinstance(reply, list) and reply[0] == b"w"

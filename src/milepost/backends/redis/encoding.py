@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Any, Final
 
 from milepost.backends.redis.keys import to_bytes, to_text
@@ -19,7 +18,7 @@ from milepost.records import (
     Revision,
 )
 
-__all__ = ["ABSENT", "encode_commit", "outcome_of", "record_of", "revision_text", "state_of"]
+__all__ = ["ABSENT", "all_committed", "encode_commit", "outcome_of", "record_of", "revision_text", "state_of"]
 
 ABSENT: Final = LoadedRecord(RecordState(None), {})
 _COMMITTED: Final = Committed()
@@ -37,34 +36,54 @@ def _new_revision(commit: Commit) -> str:
     return f"{commit.incarnation}.{base.counter + 1}"
 
 
-def encode_commit(commit: Commit, ticket: str, moment: str, *, in_doubt: bool) -> list[Any]:
-    """Return what ``commit.lua`` is told of a commit.
+def encode_commit(into: list[Any], commit: Commit, ticket: str, moment: str, *, in_doubt: bool) -> None:
+    """Append what ``commit.lua`` is told of a commit.
 
     Args:
+        into: the arguments of the call.
         commit: the commit.
         ticket: what was learned when its record was found not to be there.
         moment: what places its events among those of other servers, microseconds; ``-`` where there is one.
         in_doubt: whether it was sent before, and the reply was lost.
     """
-    puts, drops, events = commit.puts, commit.drops, commit.events
-    seen, definitions = commit.seen, commit.definitions
-    flags = ("r" if commit.removes else "") + ("n" if commit.changes_nothing else "") + ("d" if in_doubt else "")
+    puts, drops, events, seen, definitions = commit.puts, commit.drops, commit.events, commit.seen, commit.definitions
+    if commit.removes or in_doubt or not puts:
+        flags = "r" * commit.removes + "n" * commit.changes_nothing + "d" * in_doubt or "-"
+    else:
+        flags = "-"
     deadline = "-" if commit.deadline is None else repr(float(commit.deadline))
-    encoded: list[Any] = [
-        f"{commit.epoch} {revision_text(commit.base)} {_new_revision(commit)} {commit.serial} {deadline} "
-        f"{flags or '-'} {ticket} {moment} {len(puts)} {len(drops)} {len(events)} {len(seen)} {len(definitions)}",
-        blake2b(commit.id, digest_size=8).digest() if commit.id else b"",
-    ]
+    if drops or events or seen or definitions:
+        counts = f"{len(puts)} {len(drops)} {len(events)} {len(seen)} {len(definitions)}"
+    else:
+        counts = f"{len(puts)} 0 0 0 0"
+    base, id = commit.base, commit.id
+    if base is not None and base[0] == commit.incarnation:
+        counter = base[1]
+        revisions = f"{base[0]}.{counter} {base[0]}.{counter + 1}"
+    else:
+        revisions = f"{revision_text(base)} {_new_revision(commit)}"
+        flags = "i" if flags == "-" else flags + "i"
+    into.append(f"{commit.epoch} {revisions} {commit.serial} {deadline} {flags} {ticket} {moment} {counts}")
+    into.append(id[2:6] + id[12:])  # of what is random for the process, and of what is counted in it
     for name, row in puts.items():
-        encoded.append(to_bytes(name))
-        encoded.append(row.encoded())
+        into.append(name if name.isascii() else to_bytes(name))
+        into.append(row.encoded())
     if drops:
-        encoded += map(to_bytes, drops)
+        into += map(to_bytes, drops)
     if events:
-        encoded += [event.encoded() for event in events]
-    encoded += seen
-    encoded += definitions
-    return encoded
+        into += [event.encoded() for event in events]
+    if seen:
+        into += seen
+    if definitions:
+        into += definitions
+
+
+def all_committed(replies: Sequence[Any]) -> list[Outcome] | None:
+    """Return the outcomes where every commit was accepted, which is what mostly happens; None otherwise."""
+    if any(reply != 1 for reply in replies):
+        return None
+    committed: list[Outcome] = [_COMMITTED]
+    return committed * len(replies)
 
 
 def outcome_of(reply: Any) -> Outcome | None:

@@ -16,7 +16,7 @@ from milepost.errors import StoreUnavailable
 from milepost.records import Authority, LoadedRecord, RecordChange, RecordState, Revision
 from milepost.trackers.rows import hash_in
 
-__all__ = ["Following", "TextRow"]
+__all__ = ["Following", "TextRow", "each_record"]
 
 _CLAIM: Final = script("claim.lua")
 _CHANGED: Final = script("changed.lua")
@@ -47,6 +47,28 @@ class TextRow:
     def encoded(self) -> str:
         """Return the row as ASCII text."""
         return self.text
+
+
+async def each_record(
+    places: Places,
+    record_calls: RecordCalls,
+    what: Script,
+    records: Sequence[str],
+    arguments: Sequence[Any] = (),
+    of_each: Mapping[str, Sequence[Any]] | None = None,
+) -> list[Any]:
+    """Call a script that takes records, with arguments for all and for each of them; return a reply for each.
+
+    Raises:
+        CacheUnavailable: when a server does not answer.
+    """
+    groups = record_calls.groups(places.keys, records)
+    calls: list[Call] = []
+    for group in groups:
+        keys = [records[n] for n in group]
+        own = () if of_each is None else [item for key in keys for item in of_each[key]]
+        calls.append(record_calls.each(what, places.keys, keys, (*arguments, *own)))
+    return record_calls.apart(groups, len(records), await places.client.ask_all(calls))
 
 
 class Following:
@@ -98,14 +120,7 @@ class Following:
         arguments: Sequence[Any] = (),
         of_each: Mapping[str, Sequence[Any]] | None = None,
     ) -> list[Any]:
-        """Call a script that takes records, with arguments for all and for each of them; return a reply for each."""
-        groups = self._calls.groups(self._keys, records)
-        calls: list[Call] = []
-        for group in groups:
-            keys = [records[n] for n in group]
-            own = () if of_each is None else [item for key in keys for item in of_each[key]]
-            calls.append(self._calls.each(what, self._keys, keys, (*arguments, *own)))
-        return self._calls.apart(groups, len(records), await self._client.ask_all(calls))
+        return await each_record(self._places, self._calls, what, records, arguments, of_each)
 
     # --- beginning ---------------------------------------------------------------------
 

@@ -18,6 +18,9 @@ __all__ = ["Places"]
 
 _log = logging.getLogger("milepost")
 
+_HEALING_MS: Final = 1500
+"""For how long commits wait after a loss, until live processes have brought back what they hold."""
+
 _ENTER: Final = script("enter.lua")
 _ADVANCE: Final = script("advance.lua")
 
@@ -42,7 +45,10 @@ class Places:
         self._allow_eviction = allow_eviction
         self._client: RedisClient | None = None
         self._agreed = False
-        self.on_new_server: Callable[[str], None] = lambda what: None
+        self.on_epoch: Callable[[int], None] = lambda epoch: None
+        """Told when a later epoch is learned of."""
+        self._generations: dict[int, int] = {}
+        self._entered: set[int] = set()
 
     @property
     def client(self) -> RedisClient:
@@ -60,6 +66,7 @@ class Places:
         self._client = client
         self.epoch = 0
         self._agreed = False
+        self._entered.clear()
         await client.open(self.keys.partitions)
         await self._agree()
         self._agreed = True
@@ -89,12 +96,14 @@ class Places:
         groups = [[number] for number in here] if topology.spread else [here]
         candidate = max(time.time_ns() // 1000, self.epoch + 1)
         while groups:
-            arguments = (facts.identity, candidate, self.keys.generation, int(self.follows))
+            known = int(self._entered.issuperset(here))
+            arguments = (facts.identity, candidate, self.keys.generation, int(self.follows), known, _HEALING_MS)
             calls = [Call(_ENTER, group[0], self._states(group), arguments) for group in groups if group]
             states = [state for reply in await exchange(connection, _commands(calls)) for state in _checked(reply)]
             late = [int(epoch) for what, epoch, *_ in states if what == b"late"]
             self._learn(states)
             if not late:
+                self._entered.update(here)
                 return
             candidate = max(late) + 1
 
@@ -120,14 +129,25 @@ class Places:
                     "pass data_store"
                 )
             self._at_least(int(epoch), int(generation))
-        changes = {bytes(what).decode() for what, *_ in states} & {"new", "changed"}
+        changes = {bytes(what).decode() for what, *_ in states} & {"lost", "changed"}
         if changes:
-            self.on_new_server(changes.pop())
+            _log.warning(
+                "Redis at %s %s; what it may have lost is brought back from the store and from live processes",
+                self.client.name,
+                "has lost its data" if "lost" in changes else "was restarted or replaced",
+            )
 
     def _at_least(self, epoch: int, generation: int) -> None:
-        self.epoch = max(self.epoch, epoch)
         if generation > self.keys.generation:
             self.keys = self.keys.in_generation(generation)
+        if epoch > self.epoch:
+            self.epoch = epoch
+            self._generations[epoch] = self.keys.generation
+            self.on_epoch(epoch)
+
+    def was_flushed_since(self, epoch: int) -> bool:
+        """Whether everything was deleted on purpose after that epoch, as far as is known."""
+        return self._generations.get(epoch) != self.keys.generation
 
     async def refresh(self) -> None:
         """Bring all partitions to the same epoch and generation, the highest of all.

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from milepost.backends.redis.errors import DRIVER_ERRORS, driver
+from milepost.backends.redis.lanes import Lane, lane_of
 
 __all__ = ["Facts", "NotSent", "Server", "exchange"]
 
@@ -42,7 +43,7 @@ class NotSent(Exception):
 
 
 class Server:
-    """Connections to one server, each with one batch of commands in flight.
+    """Connections to one server: one that all share, or where that cannot be, one for each batch in flight.
 
     Args:
         name: where it is, for messages.
@@ -62,8 +63,17 @@ class Server:
         self._make = make
         self._timeout = timeout
         self._on_connected = on_connected
+        self._connecting = asyncio.Lock()
         self._free: list[Any] = []
         self._connections: set[Any] = set()
+        self._lane: Lane | None = None
+        self._under_lane: Any = None
+
+    @property
+    def open_lane(self) -> Lane | None:
+        """The connection that all share, while it is there."""
+        lane = self._lane
+        return lane if lane is not None and lane.is_open else None
 
     async def ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Send commands together and return the replies; what the server refuses is an exception among them.
@@ -74,7 +84,16 @@ class Server:
             OSError: likewise.
             TimeoutError: when it took too long; likewise.
         """
-        connection = self._free.pop() if self._free else await self._connect()
+        lane = self._lane
+        if lane is not None and lane.is_open:
+            return await lane.request(commands)
+        async with self._connecting:
+            if (self._lane is None or not self._lane.is_open) and not self._free:
+                await self._open_one()
+            lane = self._lane
+            connection = None if lane is not None else self._free.pop()
+        if lane is not None:
+            return await lane.request(commands)
         try:
             async with asyncio.timeout(self._timeout):
                 replies = await exchange(connection, commands)
@@ -83,6 +102,23 @@ class Server:
             raise
         self._free.append(connection)
         return replies
+
+    async def _open_one(self) -> None:
+        """Have a lane, or where a connection has no transport of its own, a free connection."""
+        await self._leave_lane()
+        connection = await self._connect()
+        self._lane = lane_of(connection, self._timeout)
+        if self._lane is None:
+            self._free.append(connection)
+        else:
+            self._under_lane = connection
+
+    async def _leave_lane(self) -> None:
+        lane, connection = self._lane, self._under_lane
+        self._lane = self._under_lane = None
+        if lane is not None:
+            lane.close()
+            await self._give_up(connection)
 
     async def _connect(self) -> Any:
         connection = self._make()
@@ -110,18 +146,22 @@ class Server:
         Raises:
             NotSent: when none could be made.
         """
-        if not self._free:
-            self._free.append(await self._connect())
+        async with self._connecting:
+            if (self._lane is None or not self._lane.is_open) and not self._free:
+                await self._open_one()
 
     async def forget(self) -> None:
         """Close connections that nobody uses: the server is not what it was."""
-        free, self._free = self._free, []
-        for connection in free:
-            await self._give_up(connection)
+        async with self._connecting:
+            await self._leave_lane()
+            free, self._free = self._free, []
+            for connection in free:
+                await self._give_up(connection)
 
     async def aclose(self) -> None:
         """Close all connections."""
-        connections, self._connections, self._free = self._connections, set(), []
+        await self.forget()
+        connections, self._connections = self._connections, set()
         for connection in connections:
             await connection.disconnect()
 
