@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from milepost.bus.breaker import CircuitBreaker as CircuitBreaker
+    from milepost.bus.bus import BusStatus as BusStatus
+    from milepost.bus.bus import EventBus as EventBus
+    from milepost.bus.bus import PendingJob as PendingJob
+    from milepost.bus.consuming import Pace as Pace
+    from milepost.bus.context import EventContext as EventContext
     from milepost.bus.dispatcher import ListenerHandle as ListenerHandle
     from milepost.bus.failed import FailedDelivery as FailedDelivery
+    from milepost.bus.ids import partition_of as partition_of
+    from milepost.bus.streams import EventStream as EventStream
     from milepost.bus.subscriptions import Subscription as Subscription
     from milepost.changes.actors import tracking_actor as tracking_actor
     from milepost.changes.attributes import TrackedAttributes as TrackedAttributes
@@ -34,6 +42,11 @@ if TYPE_CHECKING:
     from milepost.changes.observers import logging_observer as logging_observer
     from milepost.changes.observers import telemetry_observer as telemetry_observer
     from milepost.changes.sets import TrackedSet as TrackedSet
+    from milepost.bus.trace import TraceNode as TraceNode
+    from milepost.bus.transports.base import Consumer as Consumer
+    from milepost.bus.transports.base import Transport as Transport
+    from milepost.bus.transports.memory import MemoryTransport as MemoryTransport
+    from milepost.bus.transports.sqlite import SQLiteTransport as SQLiteTransport
     from milepost.conditions.base import BaseCondition as BaseCondition
     from milepost.conditions.combinators import (
         AllOf as AllOf,
@@ -103,6 +116,9 @@ if TYPE_CHECKING:
     from milepost.data_stores.memory import MemoryDataStore as MemoryDataStore
     from milepost.data_stores.mongodb import MongoDBDataStore as MongoDBDataStore
     from milepost.data_stores.sqlite import SQLiteDataStore as SQLiteDataStore
+    from milepost.default import event_bus as event_bus
+    from milepost.default import event_handler as event_handler
+    from milepost.default import init as init
     from milepost.errors import (
         AmbiguousState as AmbiguousState,
     )
@@ -112,6 +128,8 @@ if TYPE_CHECKING:
     from milepost.errors import (
         CacheUnavailable as CacheUnavailable,
     )
+    from milepost.errors import CascadeLimit as CascadeLimit
+    from milepost.errors import CircuitOpen as CircuitOpen
     from milepost.errors import (
         CommitConflict as CommitConflict,
     )
@@ -125,6 +143,8 @@ if TYPE_CHECKING:
     from milepost.errors import (
         InvalidDefinition as InvalidDefinition,
     )
+    from milepost.errors import JobNotFound as JobNotFound
+    from milepost.errors import LeaseLost as LeaseLost
     from milepost.errors import (
         ManagerClosed as ManagerClosed,
     )
@@ -254,8 +274,14 @@ if TYPE_CHECKING:
     )
 
 _NAMES = {
+    "milepost.bus.breaker": "CircuitBreaker",
+    "milepost.bus.bus": "BusStatus EventBus PendingJob",
+    "milepost.bus.consuming": "Pace",
+    "milepost.bus.context": "EventContext",
     "milepost.bus.dispatcher": "ListenerHandle",
     "milepost.bus.failed": "FailedDelivery",
+    "milepost.bus.ids": "partition_of",
+    "milepost.bus.streams": "EventStream",
     "milepost.bus.subscriptions": "Subscription",
     "milepost.changes.actors": "tracking_actor",
     "milepost.changes.attributes": "TrackedAttributes",
@@ -272,13 +298,17 @@ _NAMES = {
         "ChangeCollector FilteredObserver filtered_observer json_file_observer logging_observer telemetry_observer"
     ),
     "milepost.changes.sets": "TrackedSet",
+    "milepost.bus.trace": "TraceNode",
+    "milepost.bus.transports.base": "Consumer Transport",
+    "milepost.bus.transports.memory": "MemoryTransport",
+    "milepost.bus.transports.sqlite": "SQLiteTransport",
     "milepost.conditions.base": "BaseCondition",
     "milepost.conditions.combinators": "AllOf AnyOf Not",
     "milepost.conditions.keys": (
-        "KeyExists KeyNotExists KeyValueComparison KeyValueContained KeyValueEQ KeyValueGE KeyValueGT "
-        "KeyValueInList KeyValueLE KeyValueLT KeyValueListHasItem KeyValueListIntersectList "
-        "KeyValueListNotHasItem KeyValueListNotIntersectList KeyValueNE KeyValueNotContained "
-        "KeyValueNotInList"
+        "KeyExists KeyNotExists KeyValueComparison KeyValueContained KeyValueEQ KeyValueGE "
+        "KeyValueGT KeyValueInList KeyValueLE KeyValueLT KeyValueListHasItem "
+        "KeyValueListIntersectList KeyValueListNotHasItem KeyValueListNotIntersectList KeyValueNE "
+        "KeyValueNotContained KeyValueNotInList"
     ),
     "milepost.conditions.where": "where",
     "milepost.data_caches.base": "BaseDataCache",
@@ -288,10 +318,15 @@ _NAMES = {
     "milepost.data_stores.memory": "MemoryDataStore",
     "milepost.data_stores.mongodb": "MongoDBDataStore",
     "milepost.data_stores.sqlite": "SQLiteDataStore",
+    "milepost.default": "event_bus event_handler init",
     "milepost.errors": (
         "AmbiguousState BackendUnavailable CacheUnavailable CommitConflict CommitUncertain "
         "ConflictingNameError ContainerLocked InvalidDefinition ManagerClosed MilepostError MissingExtra OutboxFull "
         "QueueOverflow RecordTooLarge StoreLeased StoreUnavailable TrackerNotFound UndecodableError "
+        "AmbiguousState BackendUnavailable CacheUnavailable CascadeLimit CircuitOpen "
+        "CommitConflict CommitUncertain ConflictingNameError InvalidDefinition JobNotFound "
+        "LeaseLost ManagerClosed MilepostError MissingExtra OutboxFull QueueOverflow "
+        "RecordTooLarge StoreLeased StoreUnavailable TrackerNotFound UndecodableError "
         "UnknownEventError UnknownKindError"
     ),
     "milepost.events.codes": (
@@ -342,6 +377,7 @@ __all__ = [
     "BaseDataStore",
     "BaseLimiter",
     "BaseTracker",
+    "BusStatus",
     "CacheUnavailable",
     "ChangeCollector",
     "ChangeLogEntry",
@@ -349,9 +385,16 @@ __all__ = [
     "CommitUncertain",
     "ConflictingNameError",
     "ContainerLocked",
+    "CascadeLimit",
+    "CircuitBreaker",
+    "CircuitOpen",
+    "Consumer",
     "CountLimiter",
     "CountTracker",
     "Event",
+    "EventBus",
+    "EventContext",
+    "EventStream",
     "Explanation",
     "FailedDelivery",
     "FilteredObserver",
@@ -359,6 +402,7 @@ __all__ = [
     "InvalidDefinition",
     "JsonLinesExporter",
     "KafkaExporter",
+    "JobNotFound",
     "KeyExists",
     "KeyNotExists",
     "KeyValueComparison",
@@ -376,11 +420,13 @@ __all__ = [
     "KeyValueNE",
     "KeyValueNotContained",
     "KeyValueNotInList",
+    "LeaseLost",
     "ListenerHandle",
     "ManagerClosed",
     "ManagerStatus",
     "MemoryDataCache",
     "MemoryDataStore",
+    "MemoryTransport",
     "MilepostError",
     "MissingExtra",
     "MongoDBDataStore",
@@ -388,6 +434,8 @@ __all__ = [
     "NumericTracker",
     "OutboxFull",
     "Overflow",
+    "Pace",
+    "PendingJob",
     "QueueOverflow",
     "RecordTooLarge",
     "RedisDataCache",
@@ -396,10 +444,12 @@ __all__ = [
     "RetryPolicy",
     "S3Exporter",
     "SQLiteDataStore",
+    "SQLiteTransport",
     "StoreLeased",
     "StoreUnavailable",
     "Subscription",
     "TimeLimiter",
+    "TraceNode",
     "TrackItem",
     "TrackResult",
     "TrackedAttributes",
@@ -420,6 +470,7 @@ __all__ = [
     "TrackerSnapshot",
     "TrackerStageCompleted",
     "TrackingManager",
+    "Transport",
     "UndecodableError",
     "UnknownEventError",
     "UnknownKindError",
@@ -431,6 +482,10 @@ __all__ = [
     "logging_observer",
     "telemetry_observer",
     "tracking_actor",
+    "event_bus",
+    "event_handler",
+    "init",
+    "partition_of",
     "where",
 ]
 

@@ -68,3 +68,8 @@ def to_the_microsecond(seconds: float) -> float:
 def utc(seconds: float) -> datetime:
     """Return epoch seconds as an aware datetime."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def utc_now() -> datetime:
+    """Return the machine's time as an aware datetime."""
+    return datetime.now(UTC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any
 
 __all__ = ["Tasks"]
@@ -17,13 +18,15 @@ class Tasks:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.closed = False
+        """Whether nothing new should be started."""
 
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        """Start a task and keep it until it ends."""
-        task = asyncio.get_running_loop().create_task(work, name=f"milepost: {name}")
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str, context: Context | None = None) -> asyncio.Task[Any]:
+        """Start a task and keep it until it ends; in a context of its own where one is given."""
+        task = asyncio.get_running_loop().create_task(work, name=f"milepost: {name}", context=context)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -35,6 +38,7 @@ class Tasks:
 
     async def aclose(self) -> None:
         """Cancel what still runs and wait until all have ended."""
+        self.closed = True
         current = asyncio.current_task()
         while others := [task for task in self._tasks if task is not current]:
             for task in others:

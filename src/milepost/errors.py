@@ -17,6 +17,10 @@
     │   └── StoreUnavailable
     ├── StoreLeased                                    another process holds the store for itself
     ├── RecordTooLarge             (also ValueError)   larger than cache or store can keep; nothing was changed
+    ├── CascadeLimit                                   events that cause events without end
+    ├── CircuitOpen                                    a handler that failed too often is not tried for a while
+    ├── JobNotFound                (also LookupError)  no failed delivery of that id
+    ├── LeaseLost                                      another process has taken a partition over
     ├── OutboxFull                                     a durable consumer is too far behind, commits are refused
     ├── QueueOverflow                                  a subscription with ``Overflow.ERROR`` ran full
     ├── ContainerLocked            (also RuntimeError)  a tracked container was changed while it was locked
@@ -27,6 +31,8 @@ Wrong argument types raise the built-in ``TypeError``, as everywhere in Python.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class MilepostError(Exception):
@@ -128,6 +134,41 @@ class StoreLeased(MilepostError):
 
 class RecordTooLarge(MilepostError, ValueError):
     """A group would outgrow what its cache or store can hold. Nothing was changed."""
+
+
+class CascadeLimit(MilepostError):
+    """A chain of events grew too long; the message names it."""
+
+    def __init__(self, limit: int, chain: Sequence[str]) -> None:
+        super().__init__(f"a chain of events is longer than {limit}: {' -> '.join(chain)}")
+        self.limit = limit
+        self.chain = tuple(chain)
+
+
+class CircuitOpen(MilepostError):
+    """A circuit breaker does not let the handler be tried."""
+
+    def __init__(self, handler: str, subject: str) -> None:
+        super().__init__(f"the circuit of {handler} is open for {subject!r}: it failed too often")
+        self.handler = handler
+        self.subject = subject
+
+
+class JobNotFound(MilepostError, LookupError):
+    """There is no failed delivery of this id."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"there is no failed delivery with the id {id!r}")
+        self.id = id
+
+
+class LeaseLost(MilepostError):
+    """A partition belongs to another process now; what was done may be done again there."""
+
+    def __init__(self, consumer: str, partition: int) -> None:
+        super().__init__(f"partition {partition} of the consumer {consumer!r} was taken over by another process")
+        self.consumer = consumer
+        self.partition = partition
 
 
 class OutboxFull(MilepostError):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import warnings
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, cycle, repeat
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, Unpack
 
 import anyio
 
@@ -50,6 +50,12 @@ from milepost.tracking.explain import Explanation
 from milepost.tracking.plan import PlanBook
 from milepost.tracking.result import FullTrackResult, TrackResult
 
+if TYPE_CHECKING:
+    from milepost.bus.bus import EventBus
+    from milepost.bus.handlers import Handler, HowToRun
+    from milepost.bus.transports.base import Transport
+    from milepost.events.types import Event
+
 __all__ = ["ManagerStatus", "TrackItem", "TrackingManager"]
 
 _log = logging.getLogger("milepost")
@@ -86,6 +92,7 @@ class TrackingManager(Announcer):
     Args:
         data_cache: where this process works; by default memory.
         data_store: where records last; by default memory, which does not.
+        bus: the event bus, or the transport of one; by default a bus in memory. The manager starts and closes it.
         write: ``"through"``: a call is acknowledged when the store has committed.
             ``"behind"``: when the cache has; the store follows ``flush_interval`` later.
         clock: what time it is; by default the machine's. :class:`milepost.testing.ManualClock` is for tests.
@@ -103,6 +110,7 @@ class TrackingManager(Announcer):
         data_cache: BaseDataCache | None = None,
         data_store: BaseDataStore | None = None,
         *,
+        bus: EventBus | Transport | None = None,
         write: Write | None = None,
         clock: Clock | None = None,
         dedup_window: int = 256,
@@ -123,7 +131,8 @@ class TrackingManager(Announcer):
         self.write: Write = arranged.write
         self._tasks = Tasks()
         self._book = PlanBook()
-        super().__init__(Dispatcher(self._tasks, on_wants_changed=self._forget_plans))
+        super().__init__(Dispatcher(self._tasks, on_wants_changed=self._forget_plans), self._bus_to_be)
+        self._bus_given = bus
         self._committer = Committer(
             self._authority,
             self._table,
@@ -153,21 +162,43 @@ class TrackingManager(Announcer):
         self._closed = False
         self._starting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
+        if bus is not None:
+            _ = self.bus
         self._breath = cycle(chain(repeat(False, _CALLS_PER_BREATH - 1), (True,)))
 
+    def _bus_to_be(self) -> EventBus:
+        """Return the bus that was given, or one over the transport that was; in memory where neither was."""
+        from milepost.bus.bus import EventBus
+
+        given = self._bus_given
+        bus = given if isinstance(given, EventBus) else EventBus(given, clock=self._clock)
+        bus.carries_outbox = bus.transport.carries(self._authority)
+        return bus
+
     @classmethod
-    def open(cls, cache_url: str = "memory://", store_url: str = "memory://", **settings: Any) -> Self:
+    def open(
+        cls,
+        cache_url: str = "memory://",
+        store_url: str = "memory://",
+        bus_url: str | None = None,
+        **settings: Any,
+    ) -> Self:
         """Build a manager from URLs: ``memory://``, ``redis://localhost:6379/0``, ``sqlite:///track.db``.
 
         Args:
             cache_url: where this process works.
             store_url: where records last.
+            bus_url: where events of the bus are kept; None for memory.
             **settings: as for the class.
 
         Raises:
             InvalidDefinition: for a URL that names nothing.
             MissingExtra: when a driver is not installed.
         """
+        if bus_url is not None:
+            from milepost.bus.transports.urls import transport_from_url
+
+            settings["bus"] = transport_from_url(bus_url)
         return cls(cache_from_url(cache_url), store_from_url(store_url), **settings)
 
     # --- life ------------------------------------------------------------------------------
@@ -210,6 +241,8 @@ class TrackingManager(Announcer):
                 opened.append(adapter)
             await self.data_store.lease(exclusive=self._alone)
             await self._committer.start()
+            if self._bus is not None:
+                await self._bus.start()
         except BaseException:
             for adapter in reversed(opened):
                 await adapter.aclose()
@@ -228,12 +261,18 @@ class TrackingManager(Announcer):
             RuntimeError: in a listener, which would wait for itself.
         """
         self._dispatcher.refuse_from_listener("aclose()")
-        self._closed = True
+        if self._bus is None:
+            self._closed = True
+        else:
+            self._bus.refuse_from_handler("aclose()")
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._aclose())
         await asyncio.shield(self._closing)
 
     async def _aclose(self) -> None:
+        if self._bus is not None:
+            await self._bus.aclose()  # first: until its handlers have ended they may track
+            self._closed = True
         if self._starting is not None:
             await asyncio.wait([self._starting])
         if not self._started:
@@ -503,6 +542,8 @@ class TrackingManager(Announcer):
             await self._authority.flush()
         else:
             await self._flusher.clear()
+        if self._bus is not None:
+            await self._bus.transport.flush()
         self._table.clear()
         await self._committer.start()
         return True
@@ -619,6 +660,36 @@ class TrackingManager(Announcer):
             self._note_unknown(whole.group_id)
         return result
 
+    def feed(
+        self,
+        *patterns: str,
+        group: Callable[[Event], str | None] | None = None,
+        data: Callable[[Event], Mapping[str, Any]] | None = None,
+        **how: Unpack[HowToRun],
+    ) -> Handler:
+        """Let events of the bus drive trackers: each is tracked once, its id serving as ``event_id``.
+
+        Args:
+            *patterns: of event types.
+            group: says which group an event belongs to; None for none. By default the event's subject.
+            data: says what is tracked; by default the event's payload.
+            **how: ``durable="name"``, ``retry=...`` and what else ``bus.register`` takes.
+
+        Returns:
+            The handler that does it, for ``bus.unregister``.
+
+        Raises:
+            InvalidDefinition: when a pattern or a setting is wrong.
+        """
+
+        async def feed(event: Event) -> None:
+            group_id = event.subject if group is None else group(event)
+            if group_id is not None:
+                await self.track(group_id, event.data if data is None else data(event), event_id=event.id)
+
+        how.setdefault("name", f"feed {' '.join(map(str, patterns))}")
+        return self.bus.register(feed, patterns, takes_event=True, **how)
+
     async def explain(
         self,
         group_id: str,
@@ -682,11 +753,15 @@ class TrackingManager(Announcer):
         """
         await self._ready("*")
         self._dispatcher.refuse_from_listener("settle()")
+        if self._bus is not None:
+            self._bus.refuse_from_handler("settle()")
         await self._settle()
 
     async def _settle(self) -> None:
         while True:
             await self._committer.settle()
             await self._dispatcher.settle()
+            if self._bus is not None and not self._closed:
+                await self._bus.settle()
             if not self._committer.waiting:
                 return

@@ -28,9 +28,10 @@ class RetryPolicy:
         factor: what the pause is multiplied with, instead of adding ``interval_step``; at least 1.
         jitter: which part of each pause is left to chance: with 0.5 it is between half of it and
             all of it. From 0 to 1.
+        on: an exception class, or a tuple of them: after any other there is no retry.
 
     Raises:
-        InvalidDefinition: when a number is out of its range.
+        InvalidDefinition: when a number is out of its range, or ``on`` is no exception class.
     """
 
     max_retries: int | None = 3
@@ -39,6 +40,7 @@ class RetryPolicy:
     interval_max: float = 0.5
     factor: float | None = None
     jitter: float = 0.0
+    on: type[Exception] | tuple[type[Exception], ...] = Exception
 
     def __post_init__(self) -> None:
         retries = self.max_retries
@@ -51,6 +53,9 @@ class RetryPolicy:
         if self.factor is not None:
             _check("factor", self.factor, 1.0, math.inf)
         _check("jitter", self.jitter, 0.0, 1.0)
+        for kind in self.on if isinstance(self.on, tuple) else (self.on,):
+            if not isinstance(kind, type) or not issubclass(kind, Exception):
+                raise InvalidDefinition(f"on must be an exception class or a tuple of them, got {self.on!r}")
 
     @classmethod
     def exponential(
@@ -75,6 +80,10 @@ class RetryPolicy:
             InvalidDefinition: when a number is out of its range.
         """
         return cls(max_retries, interval_start=start, interval_max=most, factor=factor, jitter=jitter)
+
+    def wants(self, error: BaseException) -> bool:
+        """Whether an attempt that raised this error is to be made again."""
+        return isinstance(error, self.on)
 
     def delays(self, chance: Callable[[], float] = random.random) -> Iterator[float]:
         """Iterate over the pauses, in seconds; there are as many as there are retries.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from milepost.bus.dispatcher import Dispatcher, ListenerHandle
 from milepost.bus.failed import FailedDelivery
 from milepost.bus.subscriptions import Subscription, codes_of
 from milepost.events.types import TrackerEvent, code_of
 from milepost.queues import Overflow
+
+if TYPE_CHECKING:
+    from milepost.bus.bus import EventBus
 
 __all__ = ["Announcer"]
 
@@ -23,10 +26,21 @@ class Announcer:
 
     Args:
         dispatcher: delivers.
+        make_bus: makes the bus when it is first asked for.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, make_bus: Callable[[], EventBus]) -> None:
         self._dispatcher = dispatcher
+        self._make_bus = make_bus
+        self._bus: EventBus | None = None
+
+    @property
+    def bus(self) -> EventBus:
+        """The event bus: tracker events arrive on it, and the application's own."""
+        if self._bus is None:
+            self._bus = self._make_bus()
+            self._dispatcher.connect(self._bus)
+        return self._bus
 
     @overload
     def add_listener(

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
 from inspect import isawaitable
-from typing import Any
+from typing import Any, Protocol
 
 from milepost._tasks import Tasks
 from milepost.bus.failed import FailedDelivery
@@ -49,6 +49,20 @@ async def delivered(delivery: Delivery) -> None:
     """
     if delivery is not None and not _inside_listener.get():
         await asyncio.shield(delivery)
+
+
+class Hearing(Protocol):
+    """What the bus is to the dispatcher."""
+
+    on_handlers_changed: Callable[[], None]
+
+    def wants(self, event_type: str) -> bool:
+        """Whether somebody on the bus would notice an event of this type."""
+        ...
+
+    def hear(self, events: Sequence[TrackerEvent]) -> None:
+        """Take events that were committed."""
+        ...
 
 
 class Listener:
@@ -112,6 +126,7 @@ class Dispatcher:
         self._dropped = 0
         self.wants_progressed = False
         self._closed = False
+        self._bus: Hearing | None = None
 
     @property
     def dropped(self) -> int:
@@ -197,11 +212,19 @@ class Dispatcher:
         self._subscriptions = left
         self._note_wants()
 
+    def connect(self, bus: Hearing) -> None:
+        """Let the bus hear everything from now on."""
+        self._bus = bus
+        bus.on_handlers_changed = self._note_wants
+        self._note_wants()
+
     def _note_wants(self) -> None:
         code = EVENT_TRACKER_PROGRESSED
         before = self.wants_progressed
-        self.wants_progressed = bool(self._listeners.get(code)) or any(
-            subscription.wants_code(code) for subscription in self._subscriptions
+        self.wants_progressed = (
+            bool(self._listeners.get(code))
+            or any(subscription.wants_code(code) for subscription in self._subscriptions)
+            or (self._bus is not None and self._bus.wants(code))
         )
         if before != self.wants_progressed:
             self._on_wants_changed()
@@ -218,6 +241,8 @@ class Dispatcher:
         Returns:
             What to wait for with :func:`delivered` until they are delivered; None if they are.
         """
+        if self._bus is not None:
+            self._bus.hear(events)
         parcel = _Parcel([(event, target) for event in events for target in self._targets(key, event)])
         if not parcel.stops:
             return None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from milepost.codec import dumps
+from milepost._clock import utc_now
+from milepost.codec import dumps, loads
 from milepost.errors import UnknownEventError
 from milepost.events import codes
 from milepost.limiters.base import BaseLimiter
@@ -26,37 +29,155 @@ __all__ = [
     "TrackerReset",
     "TrackerStageCompleted",
     "code_of",
+    "decode_event",
+    "encode_event",
 ]
 
 
+class Told(Protocol):
+    """What an event's JSON is made of: an :class:`Event`, or what the bus carries it as."""
+
+    id: Any
+    type: Any
+    source: Any
+    subject: Any
+    data: Any
+    cause: Any
+    root: Any
+    depth: Any
+    metadata: Any
+    change: Any
+
+
+def encode_event(event: Told, time: str) -> str:
+    """Return a CloudEvent in JSON.
+
+    Cause, root and depth are extension attributes. So are metadata and change, as JSON text, because an
+    attribute's value is text or a number (CloudEvents 1.0.2, "Type System").
+
+    Args:
+        event: what to encode.
+        time: when it happened, ISO 8601.
+    """
+    body: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": event.id,
+        "type": event.type,
+        "source": event.source,
+        "subject": event.subject,
+        "time": time,
+        "data": event.data,
+    }
+    if event.cause is not None:
+        body["cause"] = event.cause
+        body["root"] = event.root
+        body["depth"] = event.depth
+    if event.metadata:
+        body["metadata"] = dumps(event.metadata)
+    if event.change is not None:
+        body["change"] = dumps(event.change)
+    return dumps(body)
+
+
+def decode_event(text: str | bytes) -> Event:
+    """Return the event that a CloudEvent's JSON tells of, of the class that belongs to its type.
+
+    Raises:
+        ValueError: when it is not the JSON of an event.
+    """
+    body = loads(text)
+    if not isinstance(body, dict) or not isinstance(body.get("type"), str):
+        raise ValueError("an event's JSON is an object with a type")
+    fields = {field: body[field] for field in Event.model_fields if body.get(field) is not None}
+    for field in ("metadata", "change"):
+        if field in fields:
+            fields[field] = loads(fields[field])
+    return EVENT_CLASSES.get(body["type"], Event)(**fields)
+
+
 class Event(BaseModel):
-    """Something that happened, with the attributes of a CloudEvent (CNCF CloudEvents 1.0.2)."""
+    """Something that happened, with the attributes of a CloudEvent (CNCF CloudEvents 1.0.2).
+
+    Args:
+        type: what happened, such as ``order.paid``.
+        name: another spelling of ``type``.
+        data: the payload, made of JSON values.
+        subject: what it happened to.
+        source: who tells.
+        id: its identity: two events of one id are the same event. By default random.
+        time: when it happened; by default now, or when it is published.
+        cause: the id of the event that caused it.
+        root: the id of the event that began the chain.
+        depth: how many causes came before it.
+        metadata: what travels with the event and is not part of what happened.
+        change: for a property that changed: its ``name``, its ``old`` and its ``new`` value.
+
+    Raises:
+        TypeError: for both spellings of the type at once, or none.
+        ValueError: for a field that is not what it should be.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    id: str
+    id: str = Field(default_factory=lambda: uuid.uuid4().hex, min_length=1)
     """The same event has the same id, however often it is delivered."""
-    type: str
+    type: str = Field(min_length=1)
     """What happened, such as ``tracker.limited``."""
     source: str = "milepost"
     subject: str | None = None
     """What it happened to; for tracker events the group id."""
-    time: datetime
+    time: datetime = Field(default_factory=utc_now)
     data: dict[str, Any] = {}
+    cause: str | None = None
+    """The id of the event that caused it; None for the first of a chain."""
+    root: str | None = None
+    """The id of the first event of the chain; None for the first itself."""
+    depth: int = 0
+    """How many causes came before it."""
+    metadata: dict[str, Any] = {}
+    change: dict[str, Any] | None = None
+
+    def __init__(
+        self,
+        type: str | None = None,
+        data: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        subject: str | None = None,
+        source: str | None = None,
+        id: str | None = None,
+        time: datetime | None = None,
+        cause: str | None = None,
+        root: str | None = None,
+        depth: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        change: Mapping[str, Any] | None = None,
+    ) -> None:
+        if (type is None) == (name is None):
+            raise TypeError("an Event needs its type, given as `type` or as `name`")
+        given = {
+            "type": name if type is None else type,
+            "data": data,
+            "subject": subject,
+            "source": source,
+            "id": id,
+            "time": time,
+            "cause": cause,
+            "root": root,
+            "depth": depth,
+            "metadata": metadata,
+            "change": change,
+        }
+        super().__init__(**{field: value for field, value in given.items() if value is not None})
+
+    @property
+    def name(self) -> str:
+        """The event's type; for a tracker event the tracker's name."""
+        return self.type
 
     def encoded(self) -> str:
         """Return the event as a CloudEvent in JSON."""
-        return dumps(
-            {
-                "specversion": "1.0",
-                "id": self.id,
-                "type": self.type,
-                "source": self.source,
-                "subject": self.subject,
-                "time": self.time.isoformat(),
-                "data": self.data,
-            }
-        )
+        return encode_event(self, self.time.isoformat())
 
 
 class TrackerEvent(Event):
@@ -66,6 +187,9 @@ class TrackerEvent(Event):
 
     _tracker: TrackerSnapshot | None = PrivateAttr(default=None)
     _limiter: BaseLimiter | None = PrivateAttr(default=None)
+
+    def __init__(self, **fields: Any) -> None:
+        BaseModel.__init__(self, **fields)  # the engine makes these: no other spellings, no detour
 
     @property
     def code(self) -> str:
@@ -79,7 +203,7 @@ class TrackerEvent(Event):
 
     @property
     def name(self) -> str:
-        """The tracker's name."""
+        """The tracker's name, which is not the event's type."""
         return str(self.data["name"])
 
     @property

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from milepost._alarm import Alarm
 from milepost._clock import Clock
 from milepost.errors import MilepostError
-from milepost.maintenance.waiting import Alarm
 from milepost.records import Authority
 from milepost.tracking.commands import Expire
 

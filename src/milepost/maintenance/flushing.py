@@ -7,11 +7,11 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from milepost._alarm import Alarm
 from milepost._clock import Clock
 from milepost.data_caches.base import LeadingCache
 from milepost.data_stores.base import BaseDataStore, RecordChange
 from milepost.errors import BackendUnavailable, RecordTooLarge
-from milepost.maintenance.waiting import Alarm
 
 __all__ = ["Flusher"]
 

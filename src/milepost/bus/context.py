@@ -1,0 +1,176 @@
+"""What a handler is given: the event's parts, copies of its own, and a way to emit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from milepost.bus.payloads import copied
+from milepost.events.types import Event
+
+if TYPE_CHECKING:
+    from milepost.bus.running import Run
+
+__all__ = ["EventContext", "NamedSubject", "SubjectLike", "SubjectOf"]
+
+
+class SubjectLike(Protocol):
+    """What a subject is at least: something with a name."""
+
+    @property
+    def name(self) -> str:
+        """The subject's name."""
+        ...
+
+
+class NamedSubject:
+    """A subject of which only the name is known.
+
+    Args:
+        name: its name.
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<subject {self.name}>"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __eq__(self, other: object) -> bool:
+        return self.name == other.name if isinstance(other, NamedSubject) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+SubjectOf = Callable[[str], SubjectLike]
+"""Makes the ``ctx.subject`` of a name."""
+
+
+class EventContext:
+    """One handler's view of one event.
+
+    What it does to the payload and the metadata no other handler sees.
+    """
+
+    __slots__ = ("_metadata", "_payload", "_run", "_subject")
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._payload: dict[str, Any] | None = None
+        self._metadata: dict[str, Any] | None = None
+        self._subject: SubjectLike | None = None
+
+    def __repr__(self) -> str:
+        return f"<context of {self.event_type} for {self.handler_name}>"
+
+    @property
+    def event(self) -> Event:
+        """The event, with a payload of its own."""
+        return self._run.event()
+
+    @property
+    def event_id(self) -> str:
+        """The event's identity."""
+        return self._run.envelope.id
+
+    @property
+    def event_type(self) -> str:
+        """What happened."""
+        return self._run.envelope.type
+
+    @property
+    def subject(self) -> SubjectLike:
+        """What it happened to. An event that names no subject happened to its source."""
+        subject = self._subject
+        if subject is None:
+            envelope = self._run.envelope
+            name = envelope.source if envelope.subject is None else envelope.subject
+            subject = self._subject = self._run.subject_of(name)
+        return subject
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """A copy of the payload."""
+        payload = self._payload
+        if payload is None:
+            payload = self._payload = copied(self._run.envelope.data)
+        return payload
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """A copy of what travels with the event, and what middleware and predicates noted."""
+        metadata = self._metadata
+        if metadata is None:
+            metadata = self._metadata = copied(self._run.envelope.metadata)
+        return metadata
+
+    def get_metadata(self, key: str, default: Any = None) -> Any:
+        """Return one entry of the metadata."""
+        return self.metadata.get(key, default)
+
+    def set_metadata(self, key: str, value: Any) -> None:
+        """Note something for who comes later in this run."""
+        self.metadata[key] = value
+
+    @property
+    def property_name(self) -> str | None:
+        """For a property that changed: which; None for every other event."""
+        return None if self._run.envelope.change is None else self._run.envelope.change["name"]
+
+    @property
+    def old_value(self) -> Any:
+        """For a property that changed: what it was."""
+        return None if self._run.envelope.change is None else self._run.envelope.change.get("old")
+
+    @property
+    def new_value(self) -> Any:
+        """For a property that changed: what it is."""
+        return None if self._run.envelope.change is None else self._run.envelope.change.get("new")
+
+    @property
+    def handler_name(self) -> str | None:
+        """The handler's name; None in a middleware that wraps the event."""
+        return None if self._run.handler is None else self._run.handler.name
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1."""
+        return self._run.attempt
+
+    async def emit(
+        self,
+        event_type: str,
+        payload: Mapping[str, Any] | None = None,
+        subject: SubjectLike | str | None = None,
+        *,
+        delay: float | timedelta | None = None,
+        at: float | datetime | None = None,
+        **extra: Any,
+    ) -> str:
+        """Emit an event that this one caused. It leaves when the handler succeeds.
+
+        Args:
+            event_type: what happened.
+            payload: JSON values; copied.
+            subject: what it happened to; by default this event's subject.
+            delay: seconds, or a timedelta, before it is delivered.
+            at: when to deliver it, epoch seconds or an aware datetime.
+            **extra: metadata that travels with it.
+
+        Returns:
+            The event's id.
+
+        Raises:
+            CascadeLimit: when the chain of causes is too long.
+            TypeError: when the payload is not made of JSON values.
+        """
+        if subject is None:
+            subject = self._run.envelope.subject
+        return await self._run.emit(event_type, subject, payload, extra, delay, at)

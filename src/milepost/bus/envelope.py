@@ -1,0 +1,128 @@
+"""An event as the bus carries it: a slotted object, from which an ``Event`` is made where one is asked for.
+
+The payload in it is nobody's to change; handlers get copies.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+from milepost._clock import utc
+from milepost.bus.payloads import copied
+from milepost.events.types import EVENT_CLASSES, Event, TrackerEvent, decode_event, encode_event
+
+__all__ = ["EMPTY", "Envelope"]
+
+EMPTY: Final[dict[str, Any]] = {}
+"""What stands for no metadata; never changed."""
+
+
+class Envelope:
+    """One event on its way.
+
+    Args:
+        id: the event's identity.
+        type: what happened.
+        subject: what it happened to; None for nothing in particular.
+        data: the payload, checked and not shared.
+        time: when, epoch seconds.
+    """
+
+    __slots__ = (
+        "_event",
+        "cause",
+        "change",
+        "data",
+        "depth",
+        "id",
+        "metadata",
+        "root",
+        "source",
+        "subject",
+        "time",
+        "type",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        type: str,
+        subject: str | None,
+        data: dict[str, Any],
+        time: float,
+        metadata: dict[str, Any] = EMPTY,
+    ) -> None:
+        self.id = id
+        self.type = type
+        self.subject = subject
+        self.data = data
+        self.time = time
+        self.metadata = metadata
+        self.source = "milepost"
+        self.cause: str | None = None
+        self.root: str | None = None
+        self.depth = 0
+        self.change: dict[str, Any] | None = None
+        self._event: Event | None = None
+
+    @classmethod
+    def of(cls, event: Event) -> Envelope:
+        """Return the envelope of an event whose payload is not shared with anybody."""
+        made = cls(event.id, event.type, event.subject, event.data, event.time.timestamp(), event.metadata)
+        made.source = event.source
+        made.cause = event.cause
+        made.root = event.root
+        made.depth = event.depth
+        made.change = event.change
+        made._event = event
+        return made
+
+    @classmethod
+    def decode(cls, text: str | bytes) -> Envelope:
+        """Return the envelope of an event that :meth:`encoded` told of.
+
+        Raises:
+            ValueError: when the text is no event.
+        """
+        return cls.of(decode_event(text))
+
+    def caused_by(self, cause: Envelope) -> None:
+        """Note what caused the event."""
+        self.cause = cause.id
+        self.root = cause.root or cause.id
+        self.depth = cause.depth + 1
+
+    @property
+    def key(self) -> str:
+        """What decides the partition: the subject, or the id where there is none."""
+        return self.id if self.subject is None else self.subject
+
+    @property
+    def moment(self) -> datetime:
+        """When it happened."""
+        return utc(self.time)
+
+    def event(self) -> Event:
+        """Return an event with a payload of its own."""
+        known = self._event
+        if isinstance(known, TrackerEvent):
+            return known.model_copy(update={"data": copied(self.data)})
+        made = EVENT_CLASSES.get(self.type, Event)
+        return made(
+            id=self.id,
+            type=self.type,
+            source=self.source,
+            subject=self.subject,
+            time=self.moment,
+            data=copied(self.data),
+            cause=self.cause,
+            root=self.root,
+            depth=self.depth,
+            metadata=copied(self.metadata),
+            change=self.change,
+        )
+
+    def encoded(self) -> str:
+        """Return the event as a CloudEvent in JSON."""
+        return encode_event(self, self.moment.isoformat())

@@ -1,0 +1,52 @@
+"""The ids of emitted events, and the partitions of their subjects."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from itertools import count
+
+from milepost.codec import canonical, content_hash
+
+__all__ = ["derived_id", "fresh_ids", "job_id", "partition_of"]
+
+
+def fresh_ids() -> Iterator[str]:
+    """Yield ids for events that nothing caused: random for the process, counted within it."""
+    process = os.urandom(10).hex()
+    return (f"{process}{n:012x}" for n in count())
+
+
+def derived_id(cause: str, handler: str, ordinal: str, type: str) -> str:
+    """Return the id of an event that a handler emits: a 128-bit hash of where it comes from.
+
+    A handler that is run again for the same event emits the same events again, not new ones.
+
+    Args:
+        cause: the id of the event that is handled.
+        handler: the handler's identity.
+        ordinal: which of its emits this is.
+        type: the type of the emitted event.
+    """
+    return content_hash(canonical([cause, handler, ordinal, type]))
+
+
+def job_id(event_id: str, handler: str, consumer: str) -> str:
+    """Return the id of one handler's work on one event."""
+    return content_hash(canonical(["job", event_id, handler, consumer]))
+
+
+def partition_of(key: str, partitions: int) -> int:
+    """Return the partition that a subject or group belongs to, the same in every process and release.
+
+    Args:
+        key: the subject's name; for an event without one, the event's id.
+        partitions: how many there are.
+
+    Raises:
+        ValueError: when there are none.
+    """
+    if partitions < 1:
+        raise ValueError(f"partitions must be at least 1, got {partitions!r}")
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") % partitions

@@ -1,0 +1,80 @@
+"""Which handlers an event's type concerns, at a cost that does not grow with those it does not.
+
+A pattern is filed under the text before its first wildcard, or after its last one; only patterns
+with neither are tried every time. What was found for a type is remembered for a while.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Generic, TypeVar
+
+from milepost._patterns import has_wildcard, pattern_to_regex
+
+__all__ = ["PatternIndex"]
+
+T = TypeVar("T")
+
+_REMEMBERED: Final = 4096
+
+
+class PatternIndex(Generic[T]):
+    """Things filed under patterns: ``*`` is anything, dots included, ``?`` one character."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._exact: dict[str, list[int]] = {}
+        self._prefixes: dict[str, list[tuple[str, int]]] = {}
+        self._suffixes: dict[str, list[tuple[str, int]]] = {}
+        self._others: list[tuple[str, int]] = []
+        self._prefix_lengths: tuple[int, ...] = ()
+        self._suffix_lengths: tuple[int, ...] = ()
+        self._items: dict[int, T] = {}
+        self._numbers = 0
+        self._found: dict[str, tuple[T, ...]] = {}
+
+    def add(self, patterns: tuple[str, ...], item: T) -> None:
+        """File a thing under patterns."""
+        number = self._numbers
+        self._numbers += 1
+        self._items[number] = item
+        for pattern in patterns:
+            self._file(pattern, number)
+        self._prefix_lengths = tuple(sorted({len(prefix) for prefix in self._prefixes}))
+        self._suffix_lengths = tuple(sorted({len(suffix) for suffix in self._suffixes}))
+        self._found.clear()
+
+    def _file(self, pattern: str, number: int) -> None:
+        if not has_wildcard(pattern):
+            self._exact.setdefault(pattern, []).append(number)
+            return
+        wild = [n for n, character in enumerate(pattern) if character in "*?"]
+        prefix, suffix = pattern[: wild[0]], pattern[wild[-1] + 1 :]
+        if prefix and len(prefix) >= len(suffix):
+            self._prefixes.setdefault(prefix, []).append((pattern, number))
+        elif suffix:
+            self._suffixes.setdefault(suffix, []).append((pattern, number))
+        else:
+            self._others.append((pattern, number))
+
+    def find(self, type: str) -> tuple[T, ...]:
+        """Return what is filed under patterns that match, in the order of adding, each once."""
+        found = self._found.get(type)
+        if found is None:
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            found = self._found[type] = self._look(type)
+        return found
+
+    def _look(self, type: str) -> tuple[T, ...]:
+        numbers = set(self._exact.get(type, ()))
+        candidates = list(self._others)
+        for length in self._prefix_lengths:
+            candidates += self._prefixes.get(type[:length], ())
+        for length in self._suffix_lengths:
+            if length <= len(type):
+                candidates += self._suffixes.get(type[len(type) - length :], ())
+        numbers.update(number for pattern, number in candidates if pattern_to_regex(pattern).fullmatch(type))
+        return tuple(self._items[number] for number in sorted(numbers))

@@ -1,0 +1,3 @@
+"""placeholder"""
+
+from milepost.bus.transports.memory import MemoryTransport as SQLiteTransport  # noqa

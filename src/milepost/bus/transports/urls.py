@@ -1,0 +1,35 @@
+"""Transports by URL."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+from milepost.bus.transports.base import Transport
+from milepost.bus.transports.memory import MemoryTransport
+from milepost.errors import InvalidDefinition
+
+__all__ = ["transport_from_url"]
+
+
+def transport_from_url(url: str) -> Transport:
+    """Build a transport: ``memory://``, or ``sqlite:///events.db`` (four slashes for an absolute path).
+
+    Raises:
+        InvalidDefinition: for any other scheme, or where the path is missing.
+        MissingExtra: when the driver is not installed.
+    """
+    if not isinstance(url, str):
+        raise InvalidDefinition(f"bus_url must be a URL such as memory:// or sqlite:///events.db, got {url!r}")
+    parts = urlsplit(url)
+    if parts.scheme == "memory":
+        return MemoryTransport()
+    if parts.scheme == "sqlite":
+        from milepost.bus.transports.sqlite import SQLiteTransport
+
+        path = unquote(parts.path)[1:]
+        if parts.netloc or not path:
+            raise InvalidDefinition(
+                f"a SQLite URL reads sqlite:///relative/path or sqlite:////absolute/path, got {url!r}"
+            )
+        return SQLiteTransport(path)
+    raise InvalidDefinition(f"bus_url must begin with memory:// or sqlite:///, got {url!r}")
