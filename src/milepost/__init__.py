@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from milepost._partitions import partition_of as partition_of
     from milepost.bus.breaker import CircuitBreaker as CircuitBreaker
     from milepost.bus.bus import BusStatus as BusStatus
     from milepost.bus.bus import EventBus as EventBus
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from milepost.bus.context import EventContext as EventContext
     from milepost.bus.dispatcher import ListenerHandle as ListenerHandle
     from milepost.bus.failed import FailedDelivery as FailedDelivery
-    from milepost.bus.ids import partition_of as partition_of
     from milepost.bus.streams import EventStream as EventStream
     from milepost.bus.subscriptions import Subscription as Subscription
     from milepost.changes.actors import tracking_actor as tracking_actor
@@ -274,13 +274,13 @@ if TYPE_CHECKING:
     )
 
 _NAMES = {
+    "milepost._partitions": "partition_of",
     "milepost.bus.breaker": "CircuitBreaker",
     "milepost.bus.bus": "BusStatus EventBus PendingJob",
     "milepost.bus.consuming": "Pace",
     "milepost.bus.context": "EventContext",
     "milepost.bus.dispatcher": "ListenerHandle",
     "milepost.bus.failed": "FailedDelivery",
-    "milepost.bus.ids": "partition_of",
     "milepost.bus.streams": "EventStream",
     "milepost.bus.subscriptions": "Subscription",
     "milepost.changes.actors": "tracking_actor",

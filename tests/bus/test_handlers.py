@@ -152,7 +152,7 @@ async def test_predicates_may_be_async(bus: EventBus) -> None:
         return bool(ctx.payload["n"] % 2 == 0)
 
     @on("x")
-    @when(even, lambda ctx: even(ctx), lambda ctx: ctx.payload["n"] > 2)
+    @when(even, lambda ctx: asyncio.sleep(0, result=ctx.payload["n"] > 0), lambda ctx: ctx.payload["n"] > 2)
     async def handler(ctx: EventContext) -> None:
         heard.append(ctx.payload["n"])
 

@@ -119,7 +119,7 @@ class Decorators(ABC):
     @overload
     def middleware(self, *, scope: Scope = "handler") -> Callable[[F], F]: ...
 
-    def middleware(self, function: F | None = None, /, *, scope: Scope = "handler") -> F | Callable[[F], F]:
+    def middleware(self, function: F | None = None, *, scope: Scope = "handler") -> F | Callable[[F], F]:
         """Decorate a middleware, ``async def timing(ctx, next)``; see ``add_middleware``."""
 
         def decorate(decorated: F) -> F:

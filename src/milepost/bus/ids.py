@@ -1,15 +1,14 @@
-"""The ids of emitted events, and the partitions of their subjects."""
+"""The ids of emitted events and of the work on them."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from itertools import count
 
 from milepost.codec import canonical, content_hash
 
-__all__ = ["derived_id", "fresh_ids", "job_id", "partition_of"]
+__all__ = ["derived_id", "fresh_ids", "job_id"]
 
 
 def fresh_ids() -> Iterator[str]:
@@ -35,18 +34,3 @@ def derived_id(cause: str, handler: str, ordinal: str, type: str) -> str:
 def job_id(event_id: str, handler: str, consumer: str) -> str:
     """Return the id of one handler's work on one event."""
     return content_hash(canonical(["job", event_id, handler, consumer]))
-
-
-def partition_of(key: str, partitions: int) -> int:
-    """Return the partition that a subject or group belongs to, the same in every process and release.
-
-    Args:
-        key: the subject's name; for an event without one, the event's id.
-        partitions: how many there are.
-
-    Raises:
-        ValueError: when there are none.
-    """
-    if partitions < 1:
-        raise ValueError(f"partitions must be at least 1, got {partitions!r}")
-    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") % partitions

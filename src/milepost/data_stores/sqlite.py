@@ -76,6 +76,11 @@ class SQLiteDataStore(BaseDataStore):
     def __repr__(self) -> str:
         return f"SQLiteDataStore({self.path!r})"
 
+    @property
+    def keeps_events(self) -> bool:
+        """Whether events are written to the outbox."""
+        return self._outbox_size > 0
+
     async def open(self, clock: Clock, window: int) -> None:
         if self._client.is_open:
             raise StoreLeased(f"{self!r} is open in another manager; give each manager a store object of its own")

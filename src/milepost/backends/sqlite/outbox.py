@@ -1,4 +1,6 @@
-"""The outbox: events in commit order, until they are too many or too old. All of it blocks."""
+"""The outbox: events in commit order, until they are too many or too old, and durable consumers
+have passed them. All of it blocks.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from milepost._clock import Clock
+from milepost.backends.sqlite.streams import refuse_if_full, trim
 from milepost.records import OutboxEvent
 
 __all__ = ["Outbox"]
@@ -26,19 +29,25 @@ class Outbox:
         self._clock = clock
 
     def append(self, connection: sqlite3.Connection, events: Sequence[tuple[str, OutboxEvent]]) -> None:
-        """Append events, each with the key of its record."""
+        """Append events, each with the key of its record.
+
+        Raises:
+            OutboxFull: when a durable consumer that refuses to lapse is too far behind.
+        """
         if not events or not self._size:
             return
+        refuse_if_full(connection, len(events))
         now = self._clock.time()
         connection.executemany(
             "INSERT INTO outbox (id, type, key, at, body) VALUES (?, ?, ?, ?, ?)",
             [(event.id, event.type, key, now, event.encoded()) for key, event in events],
         )
-        connection.execute("DELETE FROM outbox WHERE position <= (SELECT max(position) FROM outbox) - ?", (self._size,))
+        trim(connection, self._size)
         if self._age is not None:  # the new ones are young, so there is a first one that stays
             connection.execute(
                 "DELETE FROM outbox WHERE position < "
-                "(SELECT position FROM outbox WHERE at >= ? ORDER BY position LIMIT 1)",
+                "(SELECT position FROM outbox WHERE at >= ? ORDER BY position LIMIT 1) "
+                "AND position <= coalesce((SELECT min(position) FROM shares), position)",
                 (now - self._age,),
             )
 

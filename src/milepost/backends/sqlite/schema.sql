@@ -65,3 +65,61 @@ CREATE TABLE IF NOT EXISTS outbox (
     at       REAL NOT NULL,
     body     TEXT NOT NULL
 );
+
+-- What the bus published, as against what tracking did: an id is published once. The event is in the outbox.
+CREATE TABLE IF NOT EXISTS published (
+    id       TEXT PRIMARY KEY,
+    position INTEGER NOT NULL,
+    root     TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS published_by_position ON published (position);
+CREATE INDEX IF NOT EXISTS published_by_root ON published (root);
+
+CREATE TABLE IF NOT EXISTS delayed (
+    id   TEXT PRIMARY KEY,
+    due  REAL NOT NULL,
+    body TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS delayed_by_due ON delayed (due);
+
+CREATE TABLE IF NOT EXISTS consumers (
+    name    TEXT PRIMARY KEY,
+    max_lag INTEGER,
+    on_lag  TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- One row for each partition of a consumer. The token grows with each owner: an older one cannot acknowledge.
+CREATE TABLE IF NOT EXISTS shares (
+    consumer  TEXT NOT NULL,
+    partition INTEGER NOT NULL,
+    position  INTEGER NOT NULL,
+    owner     TEXT,
+    token     INTEGER NOT NULL DEFAULT 0,
+    until     REAL NOT NULL DEFAULT 0,
+    PRIMARY KEY (consumer, partition)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS members (
+    consumer TEXT NOT NULL,
+    owner    TEXT NOT NULL,
+    until    REAL NOT NULL,
+    PRIMARY KEY (consumer, owner)
+) WITHOUT ROWID;
+
+-- state: failed, asked (to be run again) or taken (by a process that runs it, until a moment).
+CREATE TABLE IF NOT EXISTS failed (
+    id        TEXT PRIMARY KEY,
+    handler   TEXT NOT NULL,
+    consumer  TEXT NOT NULL,
+    attempts  INTEGER NOT NULL,
+    reason    TEXT NOT NULL,
+    traceback TEXT NOT NULL,
+    at        REAL NOT NULL,
+    body      TEXT NOT NULL,
+    state     TEXT NOT NULL DEFAULT 'failed',
+    until     REAL NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS failed_by_state ON failed (state) WHERE state <> 'failed';

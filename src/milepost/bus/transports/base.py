@@ -297,7 +297,7 @@ class Transport(ABC):
 
     @abstractmethod
     async def flush(self) -> None:
-        """Forget everything, consumers' positions too."""
+        """Forget every event, delayed and failed ones too; consumers stay known."""
 
 
 class ImmediateTransport(Transport):

@@ -9,9 +9,9 @@ from itertools import count
 from typing import Final
 
 from milepost._clock import Clock
+from milepost._partitions import partition_of
 from milepost._patterns import pattern_to_regex
 from milepost.bus.envelope import Envelope
-from milepost.bus.ids import partition_of
 from milepost.bus.transports.base import (
     BEGINNING,
     Batch,
@@ -52,18 +52,20 @@ class MemoryTransport(ImmediateTransport):
         self.partitions = partitions
         self._size = size
         self._trim_at = 2 * size
+        self._consumers: dict[str, _Consuming] = {}
+        self._numbers = count()
+        self._first = 1
+        """The number of the first event in the log."""
+        self._log: list[Envelope] = []
         self._forget()
 
     def _forget(self) -> None:
-        self._log: list[Envelope] = []
-        self._first = 1
-        """The number of the first event in the log."""
+        self._first += len(self._log)
+        self._log.clear()
         self._ids: dict[str, int] = {}
         """Where events are whose ids may come again."""
         self._delayed: dict[str, tuple[float, Envelope]] = {}
         self._due: list[tuple[float, int, str]] = []
-        self._numbers = count()
-        self._consumers: dict[str, _Consuming] = {}
         self._failed: dict[str, FailedJob] = {}
         self._asked: set[str] = set()
         self._taken: dict[str, float] = {}

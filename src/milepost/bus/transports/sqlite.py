@@ -1,3 +1,299 @@
-"""placeholder"""
+"""The transport in a SQLite file, which several processes may share.
 
-from milepost.bus.transports.memory import MemoryTransport as SQLiteTransport  # noqa
+Its stream is the outbox of the file: where tracking writes to the same file, its events are in the stream
+with the commit that caused them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar, Final
+
+from milepost._clock import Clock, SystemClock
+from milepost._patterns import pattern_to_regex
+from milepost.backends.sqlite import consumers, streams
+from milepost.backends.sqlite.client import SQLiteClient
+from milepost.bus.envelope import Envelope
+from milepost.bus.transports.base import BEGINNING, Batch, Claim, Consumer, Entry, FailedJob, Position, Transport
+from milepost.data_stores.sqlite import SQLiteDataStore
+from milepost.errors import InvalidDefinition
+
+__all__ = ["SQLiteTransport"]
+
+_log = logging.getLogger("milepost")
+
+_SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
+
+
+class SQLiteTransport(Transport):
+    """Keeps events in a SQLite file (WAL journal), until every durable consumer has passed them.
+
+    Args:
+        path: the file; made where it does not exist. The one of a ``SQLiteDataStore`` makes its outbox the stream.
+        size: how many events are kept for reading back; more while a durable consumer has not passed them.
+        partitions: among how many partitions the processes that share a consumer divide its work; the same in
+            all of them.
+        synchronous: ``"FULL"`` survives a power failure; with ``"NORMAL"`` the last events may be lost to one,
+            but not to a crash of the process.
+        timeout: for how many seconds to wait for another process's transaction.
+
+    Raises:
+        InvalidDefinition: when a setting is wrong.
+    """
+
+    lasting: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        size: int = 100_000,
+        partitions: int = 16,
+        synchronous: str = "FULL",
+        timeout: float = 30.0,
+    ) -> None:
+        if not isinstance(path, str | os.PathLike) or not str(path):
+            raise InvalidDefinition(f"path must be the path of a file, got {path!r}")
+        for name, value in (("size", size), ("partitions", partitions)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InvalidDefinition(f"{name} must be a whole number of at least 1, got {value!r}")
+        if synchronous not in _SYNCHRONOUS:
+            raise InvalidDefinition(f"synchronous must be one of {', '.join(_SYNCHRONOUS)}, got {synchronous!r}")
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+            raise InvalidDefinition(f"timeout must be a number of seconds greater than 0, got {timeout!r}")
+        self.path = os.fspath(path)
+        self.partitions = partitions
+        self._size = size
+        self._client = SQLiteClient(self.path, synchronous, timeout)
+        self._clock: Clock = SystemClock()
+        self._waiting: list[tuple[list[streams.Published], asyncio.Future[list[bool]]]] = []
+        self._appending: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"SQLiteTransport({self.path!r})"
+
+    async def open(self, clock: Clock) -> None:
+        self._clock = clock
+        await self._client.open()
+
+    async def aclose(self) -> None:
+        if self._appending is not None:
+            await asyncio.wait([self._appending])
+        await self._client.aclose()
+
+    def carries(self, authority: object) -> bool:
+        return (
+            isinstance(authority, SQLiteDataStore)
+            and authority.keeps_events
+            and os.path.realpath(authority.path) == os.path.realpath(self.path)  # noqa: PTH
+        )
+
+    # --- the stream -----------------------------------------------------------------------
+
+    async def append(self, envelopes: Sequence[Envelope]) -> list[bool]:
+        appended: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(([_published(envelope) for envelope in envelopes], appended))
+        if self._appending is None or self._appending.done():
+            self._appending = asyncio.get_running_loop().create_task(self._append_together())
+        return await appended
+
+    async def _append_together(self) -> None:
+        """Append what waits, all in one transaction; what comes meanwhile goes into the next one."""
+        while self._waiting:
+            group, self._waiting = self._waiting, []
+            events = [event for published, _ in group for event in published]
+            try:
+                new = iter(await self._client.write(partial(self._publish, events=events)))
+            except Exception as error:
+                for _, appended in group:
+                    if not appended.done():
+                        appended.set_exception(error)
+                continue
+            for published, appended in group:
+                answer = [next(new) for _ in published]
+                if not appended.done():
+                    appended.set_result(answer)
+
+    def _publish(self, connection: Any, events: Sequence[streams.Published]) -> list[bool]:
+        return streams.publish(connection, events, self._clock.time(), self._size)
+
+    async def read(self, positions: Mapping[int, Position], limit: int) -> Batch:
+        starts = {partition: _number(position) for partition, position in positions.items()}
+        found = await self._client.read(partial(self._read, starts=starts, limit=limit))
+        entries, reached = found
+        return Batch(entries, {partition: str(number) for partition, number in reached.items()})
+
+    def _read(self, connection: Any, starts: Mapping[int, int], limit: int) -> tuple[list[Entry], dict[int, int]]:
+        found = streams.read(connection, starts, self.partitions, limit)
+        entries: list[Entry] = []
+        for partition, position, text in found.entries:
+            envelope = _decoded(text, position)
+            if envelope is not None:
+                entries.append(Entry(partition, str(position), envelope))
+        return entries, found.reached
+
+    async def end(self) -> dict[int, Position]:
+        last = await self._client.read(streams.last_position)
+        return dict.fromkeys(range(self.partitions), str(last))
+
+    async def history(
+        self, pattern: str = "*", subject: str = "*", since: float | None = None, until: float | None = None
+    ) -> AsyncIterator[Envelope]:
+        wanted = pattern_to_regex(pattern).fullmatch
+        about = pattern_to_regex(subject).fullmatch
+        after = 0
+        while page := await self._client.read(partial(streams.page_after, after=after)):
+            after = page[-1][0]
+            for position, event_type, _, text in page:
+                envelope = _decoded(text, position) if wanted(event_type) else None
+                if envelope is None or not about(envelope.subject or ""):
+                    continue
+                if (since is None or envelope.time >= since) and (until is None or envelope.time < until):
+                    yield envelope
+
+    async def find(self, id: str) -> Envelope | None:
+        text = await self._client.read(lambda connection: streams.find(connection, id))
+        return None if text is None else Envelope.decode(text)
+
+    async def chain(self, root: str) -> list[Envelope]:
+        texts = await self._client.read(lambda connection: list(streams.chain_of(connection, root)))
+        return [Envelope.decode(text) for text in texts]
+
+    # --- delayed events -------------------------------------------------------------------
+
+    async def delay(self, envelope: Envelope, due: float) -> None:
+        text = envelope.encoded()
+        await self._client.write(lambda connection: streams.delay(connection, envelope.id, due, text))
+
+    async def cancel(self, id: str) -> bool:
+        return await self._client.write(lambda connection: streams.cancel_delayed(connection, id))
+
+    async def release(self, now: float, limit: int = 100) -> list[Envelope]:
+        due = await self._client.read(lambda connection: streams.delayed(connection, limit, now))
+        if not due:
+            return []
+        envelopes = [Envelope.decode(text) for _, _, text in due]
+        events = [_published(envelope) for envelope in envelopes]
+        moved = await self._client.write(
+            lambda connection: streams.release(connection, events, self._clock.time(), self._size)
+        )
+        return [envelope for envelope, was_moved in zip(envelopes, moved, strict=True) if was_moved]
+
+    async def next_due(self) -> float | None:
+        return await self._client.read(streams.next_due)
+
+    async def delayed(self, limit: int = 1000) -> list[tuple[float, Envelope]]:
+        rows = await self._client.read(lambda connection: streams.delayed(connection, limit))
+        return [(due, Envelope.decode(text)) for _, due, text in rows]
+
+    # --- consumers ------------------------------------------------------------------------
+
+    async def declare(self, consumer: Consumer) -> None:
+        at_end = consumer.start == "now"
+        await self._client.write(
+            lambda connection: consumers.declare(
+                connection, consumer.name, self.partitions, at_end, consumer.max_lag, consumer.on_lag
+            )
+        )
+
+    async def forget(self, consumer: str) -> bool:
+        return await self._client.write(lambda connection: consumers.forget(connection, consumer))
+
+    async def beat(self, consumer: str, owner: str, ttl: float, held: Mapping[int, int]) -> tuple[int, set[int]]:
+        return await self._client.write(
+            lambda connection: consumers.beat(connection, consumer, owner, self._clock.time(), ttl, held)
+        )
+
+    async def claim(self, consumer: str, owner: str, ttl: float, most: int) -> list[Claim]:
+        rows = await self._client.write(
+            lambda connection: consumers.claim(connection, consumer, owner, self._clock.time(), ttl, most)
+        )
+        return [Claim(partition, token, str(position)) for partition, token, position in rows]
+
+    async def acknowledge(self, consumer: str, done: Mapping[int, tuple[int, Position]]) -> set[int]:
+        numbers = {partition: (token, _number(position)) for partition, (token, position) in done.items()}
+        return await self._client.write(lambda connection: consumers.acknowledge(connection, consumer, numbers))
+
+    async def release_partitions(self, consumer: str, held: Mapping[int, int]) -> None:
+        await self._client.write(lambda connection: consumers.release_shares(connection, consumer, held))
+
+    async def leave(self, consumer: str, owner: str) -> None:
+        await self._client.write(lambda connection: consumers.leave(connection, consumer, owner))
+
+    async def lags(self) -> dict[str, int]:
+        return await self._client.read(consumers.lags)
+
+    # --- failed deliveries ----------------------------------------------------------------
+
+    async def put_failed(self, job: FailedJob) -> None:
+        row = consumers.FailedRow(
+            job.id,
+            job.handler,
+            job.consumer,
+            job.attempts,
+            job.reason,
+            job.traceback,
+            job.failed_at,
+            job.envelope.encoded(),
+            "failed",
+        )
+        await self._client.write(lambda connection: consumers.put_failed(connection, row))
+
+    async def failed(self, id: str | None = None) -> list[FailedJob]:
+        return [_job(row) for row in await self._client.read(lambda connection: consumers.failed(connection, id))]
+
+    async def ask_retry(self, ids: Sequence[str]) -> int:
+        return await self._client.write(lambda connection: consumers.ask_retry(connection, ids))
+
+    async def take_retries(self, handlers: Sequence[str], ttl: float) -> list[FailedJob]:
+        if not await self._client.read(consumers.has_retries):
+            return []
+        rows = await self._client.write(
+            lambda connection: consumers.take_retries(connection, handlers, self._clock.time(), ttl)
+        )
+        return [_job(row) for row in rows]
+
+    async def keep_retries(self, ids: Sequence[str], ttl: float) -> None:
+        until = self._clock.time() + ttl
+        await self._client.write(lambda connection: consumers.keep_retries(connection, ids, until))
+
+    async def remove_failed(self, ids: Sequence[str]) -> int:
+        return await self._client.write(lambda connection: consumers.remove_failed(connection, ids))
+
+    async def flush(self) -> None:
+        await self._client.write(streams.flush)
+
+
+def _published(envelope: Envelope) -> streams.Published:
+    return streams.Published(envelope.id, envelope.type, envelope.key, envelope.root or envelope.id, envelope.encoded())
+
+
+def _decoded(text: str, position: int) -> Envelope | None:
+    """Return an event; None, and a line in the log, where it cannot be read. It stays where it is."""
+    try:
+        return Envelope.decode(text)
+    except ValueError as error:
+        _log.error("the event at position %d cannot be read and is passed over: %s", position, error)
+        return None
+
+
+def _job(row: consumers.FailedRow) -> FailedJob:
+    return FailedJob(
+        id=row.id,
+        envelope=Envelope.decode(row.body),
+        handler=row.handler,
+        consumer=row.consumer,
+        attempts=row.attempts,
+        reason=row.reason,
+        traceback=row.traceback,
+        failed_at=row.at,
+        retrying=row.state != "failed",
+    )
+
+
+def _number(position: Position) -> int:
+    return 0 if position == BEGINNING else int(position)
