@@ -172,7 +172,7 @@ class TrackingManager(Announcer):
 
         given = self._bus_given
         bus = given if isinstance(given, EventBus) else EventBus(given, clock=self._clock)
-        bus.carries_outbox = bus.transport.carries(self._authority)
+        bus.authority = self._authority
         return bus
 
     @classmethod

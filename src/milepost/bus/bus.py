@@ -153,6 +153,8 @@ class EventBus(Decorators):
         self._published = 0
         self._former: list[tuple[Lines[_Job], Tasks]] = []
         self._durable: str | None = None
+        self.authority: object = None
+        """Who commits what tracking does; its outbox may be the transport's stream."""
         self.on_handlers_changed: Callable[[], None] = lambda: None
         self._arrange(MemoryTransport() if transport is None else transport, retry)
 
@@ -165,7 +167,7 @@ class EventBus(Decorators):
         self.transport = transport
         self.retry = retry
         self._immediate = transport if isinstance(transport, ImmediateTransport) else None
-        self.carries_outbox = False
+        self._carries_outbox = False
         """Whether the transport's stream is the outbox that tracking writes, so that its events are there already."""
         self._tasks = Tasks()
         self._lines: Lines[_Job] = Lines(self._handle, self._tasks, self._workers)
@@ -235,6 +237,7 @@ class EventBus(Decorators):
 
     async def _start(self) -> None:
         await self.transport.open(self._clock)
+        self._carries_outbox = self.authority is not None and await self.transport.carries(self.authority)
         self._running = True
         for consumer in self._declared.values():
             await self.transport.declare(consumer)
@@ -616,7 +619,7 @@ class EventBus(Decorators):
                 if envelope.depth > self.max_depth:
                     _log.error("%s", CascadeLimit(self.max_depth, [f"... {run.envelope.type}", envelope.type]))
                     continue
-            if self.carries_outbox:
+            if self._carries_outbox:
                 self._accept(envelope)
             elif self._immediate is not None:
                 self._immediate.append_now(envelope)

@@ -13,12 +13,21 @@ if TYPE_CHECKING:
     from milepost.testing.suites.data_caches import DataCacheSuite
     from milepost.testing.suites.data_stores import DataStoreSuite
     from milepost.testing.suites.records import RecordSuite
+    from milepost.testing.suites.transports import TransportSuite
 
-__all__ = ["DataCacheSuite", "DataStoreSuite", "EventRecorder", "ManualClock", "RecordSuite", "open_manager"]
+__all__ = [
+    "DataCacheSuite",
+    "DataStoreSuite",
+    "EventRecorder",
+    "ManualClock",
+    "RecordSuite",
+    "TransportSuite",
+    "open_manager",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("DataCacheSuite", "DataStoreSuite", "RecordSuite"):
+    if name in ("DataCacheSuite", "DataStoreSuite", "RecordSuite", "TransportSuite"):
         import milepost.testing.suites as suites
 
         return getattr(suites, name)

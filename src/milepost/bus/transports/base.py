@@ -133,7 +133,7 @@ class Transport(ABC):
     async def aclose(self) -> None:
         """Disconnect."""
 
-    def carries(self, authority: object) -> bool:
+    async def carries(self, authority: object) -> bool:
         """Whether the outbox of a cache or store IS this stream, so that its events need not be sent here."""
         return False
 

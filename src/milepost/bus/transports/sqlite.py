@@ -11,12 +11,16 @@ import logging
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Final
+
+import anyio.to_thread
 
 from milepost._clock import Clock, SystemClock
 from milepost._patterns import pattern_to_regex
 from milepost.backends.sqlite import consumers, streams
 from milepost.backends.sqlite.client import SQLiteClient
+from milepost.backends.sqlite.opening import IN_MEMORY
 from milepost.bus.envelope import Envelope
 from milepost.bus.transports.base import BEGINNING, Batch, Claim, Consumer, Entry, FailedJob, Position, Transport
 from milepost.data_stores.sqlite import SQLiteDataStore
@@ -85,12 +89,10 @@ class SQLiteTransport(Transport):
             await asyncio.wait([self._appending])
         await self._client.aclose()
 
-    def carries(self, authority: object) -> bool:
-        return (
-            isinstance(authority, SQLiteDataStore)
-            and authority.keeps_events
-            and os.path.realpath(authority.path) == os.path.realpath(self.path)  # noqa: PTH
-        )
+    async def carries(self, authority: object) -> bool:
+        if not isinstance(authority, SQLiteDataStore) or not authority.keeps_events:
+            return False
+        return await anyio.to_thread.run_sync(_is_same_file, authority.path, self.path)
 
     # --- the stream -----------------------------------------------------------------------
 
@@ -266,6 +268,10 @@ class SQLiteTransport(Transport):
 
     async def flush(self) -> None:
         await self._client.write(streams.flush)
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    return IN_MEMORY not in (one, other) and Path(one).resolve() == Path(other).resolve()
 
 
 def _published(envelope: Envelope) -> streams.Published:

@@ -1,4 +1,4 @@
-"""What every cache and store must pass, for adapters of your own too.
+"""What every cache, store and transport must pass, for adapters of your own too.
 
 A suite names no backend. Yours says how to connect to it, and pytest does the rest::
 
@@ -31,6 +31,7 @@ pytest.register_assert_rewrite(
             "racing",
             "reading",
             "repeating",
+            "transports",
         )
     )
 )
@@ -38,5 +39,6 @@ pytest.register_assert_rewrite(
 from milepost.testing.suites.data_caches import DataCacheSuite  # noqa: E402
 from milepost.testing.suites.data_stores import DataStoreSuite  # noqa: E402
 from milepost.testing.suites.records import RecordSuite  # noqa: E402
+from milepost.testing.suites.transports import TransportSuite  # noqa: E402
 
-__all__ = ["DataCacheSuite", "DataStoreSuite", "RecordSuite"]
+__all__ = ["DataCacheSuite", "DataStoreSuite", "RecordSuite", "TransportSuite"]
