@@ -10,7 +10,7 @@ from milepost.cli.app import app
 from tests.cli.program import Run, only_line
 
 GROUP = ("changes show", "changes tail", "changes demo")
-COMMANDS = ("demo", "track", "show", "groups", "explain", "add", "reset", "remove")
+COMMANDS = ("demo", "track", "show", "groups", "explain", "events", "add", "reset", "remove")
 
 
 def test_without_arguments_it_says_what_there_is(milepost: Run) -> None:

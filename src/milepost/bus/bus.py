@@ -182,6 +182,8 @@ class EventBus(Decorators):
         self._running = False
         self._closed = False
         self._starting: asyncio.Task[None] | None = None
+        self._carried: list[tuple[Envelope, float | None]] = []
+        """Events that were published before this transport was there."""
 
     def use(self, transport: Transport, *, retry: RetryPolicy | None = None, durable: str | None = None) -> None:
         """Go on with another transport; what is registered stays. What was published before is still handled.
@@ -197,9 +199,14 @@ class EventBus(Decorators):
         """
         if self._running and self._consumers:
             raise RuntimeError("durable consumers are at work: close the bus before it gets another transport")
+        carried: list[tuple[Envelope, float | None]] = []
         if self._running:
+            carried += [(job.envelope, None) for job in self._lines.drop(lambda job: job.again is None)]
+            if self._immediate is not None:
+                carried += self._immediate.take_delayed()
             self._former.append((self._lines, self._tasks))
         self._arrange(transport, retry)
+        self._carried = carried
         self._durable = durable
         if durable is not None:
             self._table.make_durable(durable)
@@ -245,6 +252,9 @@ class EventBus(Decorators):
             self._consume(name)
         if self.transport.lasting:
             self._keep_delays()
+        carried, self._carried = self._carried, []
+        if carried:
+            await self.send(carried, inside=True)
 
     async def aclose(self) -> None:
         """Finish what was begun, and disconnect. Doing it twice is harmless.

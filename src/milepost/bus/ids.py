@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from itertools import count
@@ -32,5 +33,5 @@ def derived_id(cause: str, handler: str, ordinal: str, type: str) -> str:
 
 
 def job_id(event_id: str, handler: str, consumer: str) -> str:
-    """Return the id of one handler's work on one event."""
-    return content_hash(canonical(["job", event_id, handler, consumer]))
+    """Return the id of one handler's work on one event: hexadecimal, to be typed on a command line."""
+    return hashlib.blake2b(canonical(["job", event_id, handler, consumer]), digest_size=16).hexdigest()

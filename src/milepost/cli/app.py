@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.markup import escape
 
-from milepost.cli import changing, explain, groups, show, track
+from milepost.cli import changing, events, explain, failed, groups, show, track
 from milepost.cli.changes import command as changes
 from milepost.cli.demo import command as demo
 from milepost.cli.failing import OneLineErrors
@@ -93,6 +93,7 @@ _add(track.track, _TRY, track.EXAMPLES)
 _add(show.show, _LOOK, show.EXAMPLES)
 _add(groups.groups, _LOOK, groups.EXAMPLES)
 _add(explain.explain, _LOOK, explain.EXAMPLES)
+_add(events.events, _LOOK, events.EXAMPLES)
 change_logs = typer.Typer(rich_markup_mode="rich")
 _add(changes.show, None, changes.SHOW_EXAMPLES, change_logs)
 _add(changes.tail, None, changes.TAIL_EXAMPLES, change_logs)
@@ -109,6 +110,22 @@ app.add_typer(
 _add(changing.add, _CHANGE, changing.ADD_EXAMPLES)
 _add(changing.reset, _CHANGE, changing.RESET_EXAMPLES)
 _add(changing.remove, _CHANGE, changing.REMOVE_EXAMPLES)
+
+_failed = typer.Typer(
+    cls=OneLineErrors,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Deliveries of the event bus that failed for good: look at them, run them again, remove them.",
+    epilog=_epilog(failed.EXAMPLES),
+    no_args_is_help=True,
+)
+for command, examples in (
+    (failed.list_, failed.LIST_EXAMPLES),
+    (failed.retry, failed.RETRY_EXAMPLES),
+    (failed.remove, failed.REMOVE_EXAMPLES),
+):
+    _failed.command(command.__name__.strip("_"), help=_help(command), epilog=_epilog(examples))(command)
+app.add_typer(_failed, name="failed", rich_help_panel=_CHANGE)
 
 
 def run() -> None:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from milepost.adapters import store_from_url
+from milepost.bus.bus import EventBus
+from milepost.bus.transports.urls import transport_from_url
 from milepost.cli.definitions import declared_in
 from milepost.cli.failing import BadInput
 from milepost.data_stores.base import BaseDataStore
@@ -15,7 +17,7 @@ from milepost.data_stores.memory import MemoryDataStore
 from milepost.errors import MilepostError
 from milepost.manager import TrackingManager
 
-__all__ = ["import_modules", "manager_on", "shown"]
+__all__ = ["bus_on", "import_modules", "manager_on", "shown"]
 
 
 def manager_on(
@@ -50,6 +52,24 @@ def manager_on(
     return manager
 
 
+def bus_on(database: str) -> EventBus:
+    """Return a bus, not started, over a database that exists.
+
+    Args:
+        database: the path of a SQLite file, or the URL of a transport.
+
+    Raises:
+        BadInput: when the file does not exist.
+        MilepostError: when the URL names nothing, or a driver is not installed.
+    """
+    from milepost.bus.transports.sqlite import SQLiteTransport
+
+    transport = transport_from_url(database) if "://" in database else SQLiteTransport(database)
+    if isinstance(transport, SQLiteTransport):
+        _check_path(transport.path, must_exist=True)
+    return EventBus(transport)
+
+
 def import_modules(names: Sequence[str]) -> None:
     """Import modules by name, from the current directory too.
 
@@ -81,15 +101,20 @@ def _check_file(store: BaseDataStore, *, must_exist: bool) -> None:
         return
     from milepost.data_stores.sqlite import SQLiteDataStore
 
-    if not isinstance(store, SQLiteDataStore) or store.path == ":memory:":
+    if isinstance(store, SQLiteDataStore):
+        _check_path(store.path, must_exist=must_exist)
+
+
+def _check_path(path: str, *, must_exist: bool) -> None:
+    if path == ":memory:":
         return
     try:
-        with Path(store.path).open("rb"):
+        with Path(path).open("rb"):
             pass
     except FileNotFoundError:
         if must_exist:
             raise BadInput(
-                f"there is no database {store.path}; --database names another, `milepost track` makes one"
+                f"there is no database {path}; --database names another, `milepost track` makes one"
             ) from None
     except OSError as error:
-        raise BadInput(f"cannot open the database {store.path}: {error.strerror}") from None
+        raise BadInput(f"cannot open the database {path}: {error.strerror}") from None

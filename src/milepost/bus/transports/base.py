@@ -310,3 +310,7 @@ class ImmediateTransport(Transport):
     @abstractmethod
     def append_now(self, envelope: Envelope) -> bool:
         """Append an event; return whether it is new."""
+
+    @abstractmethod
+    def take_delayed(self) -> list[tuple[Envelope, float]]:
+        """Return all delayed events with the moments they are due, and keep them no longer."""

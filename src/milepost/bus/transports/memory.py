@@ -199,6 +199,11 @@ class MemoryTransport(ImmediateTransport):
     async def delayed(self, limit: int = 1000) -> list[tuple[float, Envelope]]:
         return sorted(self._delayed.values(), key=lambda pair: pair[0])[:limit]
 
+    def take_delayed(self) -> list[tuple[Envelope, float]]:
+        taken = [(envelope, due) for due, envelope in self._delayed.values()]
+        self._delayed.clear()
+        return taken
+
     # --- consumers ------------------------------------------------------------------------
 
     async def declare(self, consumer: Consumer) -> None:
