@@ -174,7 +174,7 @@ class EventBus(Decorators):
         self._deliverer = Deliverer(self, self._lines, self._clock, None)
         self.failing = Failing(self, transport, self._clock)
         self._delays = DelayKeeper(transport, self._clock, self._accept_all, self._look_around, self._pace.poll)
-        self._keeping = False
+        self._keeping: asyncio.Task[None] | None = None
         self._consumers: dict[str, DurableConsumer] = {}
         self._declared: dict[str, Consumer] = {}
         self._outgoing: deque[Envelope] = deque()
@@ -204,6 +204,8 @@ class EventBus(Decorators):
             carried += [(job.envelope, None) for job in self._lines.drop(lambda job: job.again is None)]
             if self._immediate is not None:
                 carried += self._immediate.take_delayed()
+            if self._keeping is not None:
+                self._keeping.cancel()
             self._former.append((self._lines, self._tasks))
         self._arrange(transport, retry)
         self._carried = carried
@@ -691,9 +693,8 @@ class EventBus(Decorators):
             await self._deliverer.deliver_all(handlers, envelope)
 
     def _keep_delays(self) -> None:
-        if not self._keeping:
-            self._keeping = True
-            _ = self._tasks.spawn(self._delays.run(), "delayed events")
+        if self._keeping is None:
+            self._keeping = self._tasks.spawn(self._delays.run(), "delayed events")
         self._delays.note()
 
     async def _look_around(self) -> None:
