@@ -2,6 +2,7 @@
 
 from benchmarks.figures import Row
 from benchmarks.rows import (
+    bus,
     declared,
     growth,
     importing,
@@ -26,5 +27,7 @@ ROWS: tuple[Row, ...] = (
     sqlite_through.ROW,
     tracked_dict.ROW,
     tracked_modes.ROW,
+    bus.MATCHING,
+    bus.MIDDLEWARE,
     importing.ROW,
 )

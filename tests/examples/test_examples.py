@@ -280,6 +280,66 @@ def test_tracked_containers_know_who_changed_what_and_take_it_back(run: Run) -> 
     ]
 
 
+def test_order_cascade_shows_the_way_of_an_order_and_a_failing_payment(run: Run) -> None:
+    """An order causes what follows it; a payment that fails is retried, kept, and goes on when it is run again."""
+    lines = run("10_order_cascade.py")
+    begin = lines.index("what it caused:")
+    assert lines[begin + 1 : begin + 5] == [
+        "order.submitted of order:1",
+        "  order.validated of order:1",
+        "    order.paid of order:1",
+        "      order.shipped of order:1",
+    ]
+    assert "failed: order.validated of order:2, 3 attempts, ConnectionError: the bank does not answer" in lines
+    assert after(lines, "the bank is back:") == [
+        "order:2: order.validated, attempt 4",
+        "order:2: order.paid, attempt 1",
+    ]
+    assert lines[-1] == "failed deliveries left: 0"
+
+
+def test_no_infinite_loop_ends_three_ways(run: Run) -> None:
+    """Looking first and filtering end a loop quietly; where nobody thought of it the chain is named."""
+    assert run("11_no_infinite_loop.py") == [
+        "look first: 5 runs, room:1 has 22.0 degrees",
+        "filter: 1 run, prices [1.2345, 1.2]",
+        "nobody thought of it: 7 runs, then",
+        "  CascadeLimit: a chain of events is longer than 6: "
+        "ping -> pong -> ping -> pong -> ping -> pong -> ping -> pong",
+    ]
+
+
+def test_circuit_breaker_lets_events_wait_and_loses_none(run: Run) -> None:
+    """While the circuit is open nothing is tried; afterwards everything that waited is done, and what had failed."""
+    lines = run("12_circuit_breaker.py")
+    assert after(lines, "the service is down:") == ["sending mail 1", "sending mail 2"]
+    assert "circuit open: True, waiting: 3" in lines
+    heading = "the service is up again, a minute later:"
+    assert after(lines, heading) == ["sending mail 3", "sending mail 4", "sending mail 5"]
+    assert lines[-1] == "failed deliveries left: 0"
+
+
+def test_dead_letters_are_heard_of_and_removed(run: Run) -> None:
+    """What fails for good is announced, kept with its reason, and can be removed."""
+    lines = run("13_dead_letters.py")
+    assert "  dead letter: number.received {'text': 'a dozen'} after 2 attempts" in lines
+    assert lines[-2:] == [
+        "kept: ValueError: invalid literal for int() with base 10: 'a dozen'",
+        "failed deliveries left: 0",
+    ]
+
+
+def test_shared_work_survives_a_killed_process(run: Run) -> None:
+    """With one of three processes killed every job is done, none is written twice, each customer's are in order."""
+    assert run("14_shared_work.py") == [
+        "120 jobs for 6 customers, 3 processes",
+        "one process was killed",
+        "invoices written: 120, twice: 0",
+        "customers whose invoices are in order: 6 of 6",
+        "each got: 20",
+    ]
+
+
 def calls_in(program: str) -> list[ast.Call]:
     """Return every call that is written in a program."""
     tree = ast.parse((EXAMPLES / program).read_text("utf-8"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar, Unpack
 
@@ -76,16 +77,16 @@ class PendingJob(NamedTuple):
     """Of a delayed one: when it is delivered, epoch seconds."""
 
 
-class _Job:
-    """An event in line; for a job that is run again, with its one handler."""
+class _Again:
+    """A failed job in line, to be run again by its one handler."""
 
-    __slots__ = ("again", "envelope", "handler", "subject")
+    __slots__ = ("envelope", "handler", "job", "subject")
 
-    def __init__(self, envelope: Envelope, handler: Handler | None = None, again: FailedJob | None = None) -> None:
-        self.envelope = envelope
-        self.subject = envelope.subject
+    def __init__(self, job: FailedJob, handler: Handler) -> None:
+        self.envelope = job.envelope
+        self.subject = job.envelope.subject
         self.handler = handler
-        self.again = again
+        self.job = job
 
 
 class EventBus(Decorators):
@@ -146,12 +147,13 @@ class EventBus(Decorators):
         self.subject_of: SubjectOf = NamedSubject
         """Makes the ``ctx.subject`` of a name."""
         self._table = HandlerTable()
+        self._local = self._table.local
         self.handler_layers: tuple[Middleware, ...] = ()
         self.event_layers: tuple[Middleware, ...] = ()
         self._ids = fresh_ids()
         self._streams: tuple[EventStream, ...] = ()
         self._published = 0
-        self._former: list[tuple[Lines[_Job], Tasks]] = []
+        self._former: list[tuple[Lines[Envelope | _Again], Tasks]] = []
         self._durable: str | None = None
         self.authority: object = None
         """Who commits what tracking does; its outbox may be the transport's stream."""
@@ -170,7 +172,7 @@ class EventBus(Decorators):
         self._carries_outbox = False
         """Whether the transport's stream is the outbox that tracking writes, so that its events are there already."""
         self._tasks = Tasks()
-        self._lines: Lines[_Job] = Lines(self._handle, self._tasks, self._workers)
+        self._lines: Lines[Envelope | _Again] = Lines(self._handle, self._tasks, self._workers)
         self._deliverer = Deliverer(self, self._lines, self._clock, None)
         self.failing = Failing(self, transport, self._clock)
         self._delays = DelayKeeper(transport, self._clock, self._accept_all, self._look_around, self._pace.poll)
@@ -201,7 +203,7 @@ class EventBus(Decorators):
             raise RuntimeError("durable consumers are at work: close the bus before it gets another transport")
         carried: list[tuple[Envelope, float | None]] = []
         if self._running:
-            carried += [(job.envelope, None) for job in self._lines.drop(lambda job: job.again is None)]
+            carried += [(one, None) for one in self._lines.drop(lambda _: True) if isinstance(one, Envelope)]
             if self._immediate is not None:
                 carried += self._immediate.take_delayed()
             if self._keeping is not None:
@@ -672,25 +674,23 @@ class EventBus(Decorators):
             stream.offer(envelope)
         for consumer in self._consumers.values():
             consumer.wake()
-        if self.event_layers or self._table.matching(None, envelope.type):
-            self._lines.accept(_Job(envelope))
+        if self._local.find(envelope.type) or self.event_layers:
+            self._lines.accept(envelope)
 
-    async def _handle(self, job: _Job) -> None:
-        envelope = job.envelope
-        if job.again is not None and job.handler is not None:
-            await self._deliverer.deliver(job.handler, envelope, job.again.attempts)
-            await self.failing.concluded(job.again)
+    async def _handle(self, item: Envelope | _Again) -> None:
+        if isinstance(item, _Again):
+            await self._deliverer.deliver(item.handler, item.envelope, item.job.attempts)
+            await self.failing.concluded(item.job)
         elif self.event_layers:
-            await self._deliverer.wrap(envelope, lambda: self._deliver(envelope))
+            await self._deliverer.wrap(item, partial(self._deliver, item))
         else:
-            await self._deliver(envelope)
+            await self._deliver(item)
 
-    async def _deliver(self, envelope: Envelope) -> None:
-        handlers = self._table.matching(None, envelope.type)
+    def _deliver(self, envelope: Envelope) -> Awaitable[None]:
+        handlers = self._local.find(envelope.type)
         if len(handlers) == 1:
-            await self._deliverer.deliver(handlers[0], envelope)
-        elif handlers:
-            await self._deliverer.deliver_all(handlers, envelope)
+            return self._deliverer.deliver(handlers[0], envelope)
+        return self._deliverer.deliver_all(handlers, envelope)
 
     def _keep_delays(self) -> None:
         if self._keeping is None:
@@ -764,7 +764,7 @@ class EventBus(Decorators):
         """Put a failed job in line."""
         consumer = self._consumers.get(job.consumer)
         if consumer is None:
-            self._lines.accept(_Job(job.envelope, handler, job))
+            self._lines.accept(_Again(job, handler))
         else:
             consumer.run_again(job, handler)
 
@@ -773,7 +773,7 @@ class EventBus(Decorators):
         await self.start()
         delayed = await self.transport.delayed()
         jobs = [PendingJob(envelope.id, "delayed", envelope.event(), None, due) for due, envelope in delayed]
-        waiting = [job.envelope for job in self._lines.waiting()]
+        waiting = [one if isinstance(one, Envelope) else one.envelope for one in self._lines.waiting()]
         jobs += [PendingJob(envelope.id, "waiting", envelope.event(), None, None) for envelope in waiting]
         for deliverer in self._deliverers():
             for run in deliverer.runs:
@@ -796,7 +796,9 @@ class EventBus(Decorators):
         """
         await self.start()
         ended = self._end_runs(id)
-        dropped = self._lines.drop(lambda job: id in (job.envelope.id, None if job.again is None else job.again.id))
+        dropped = self._lines.drop(
+            lambda one: id in ((one.job.id, one.envelope.id) if isinstance(one, _Again) else (one.id,))
+        )
         for consumer in self._consumers.values():
             ended += consumer.drop(id)
         cancelled = await self.transport.cancel(id)

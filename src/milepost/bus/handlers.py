@@ -132,7 +132,9 @@ class HandlerTable:
 
     def __init__(self) -> None:
         self._handlers: list[Handler] = []
-        self._indexes: dict[str | None, PatternIndex[Handler]] = {}
+        self.local: PatternIndex[Handler] = PatternIndex()
+        """Those of this process alone."""
+        self._indexes: dict[str | None, PatternIndex[Handler]] = {None: self.local}
         self._by_identity: dict[str, Handler] = {}
         self._open: dict[Hashable, _Decorated] = {}
 
@@ -167,7 +169,8 @@ class HandlerTable:
 
     def make_durable(self, consumer: str) -> None:
         """Have the handlers of this process alone belong to a durable consumer."""
-        self._indexes.clear()
+        self.local.clear()
+        self._indexes = {None: self.local}
         for handler in self._handlers:
             if handler.durable is None:
                 handler.durable = consumer

@@ -26,7 +26,7 @@ def checked_payload(payload: Mapping[str, Any] | None, what: str = "payload") ->
     """
     if payload is None:
         return {}
-    if not isinstance(payload, Mapping):
+    if payload.__class__ is not dict and not isinstance(payload, Mapping):
         raise TypeError(f"{what} must be a dict of JSON values, got {type(payload).__name__}")
     return _mapping(payload, what, 0)
 
@@ -38,7 +38,11 @@ def _mapping(value: Mapping[Any, Any], where: str, depth: int) -> dict[str, Any]
             raise TypeError(f"{where} must have text keys, got the key {key!r}")
         if not key.isascii():
             _check_text(key, where)
-        taken[key] = item if item.__class__ in _PLAIN else _value(item, f"{where}[{key!r}]", depth + 1)
+        kind = item.__class__
+        if kind in _PLAIN or (kind is str and item.isascii()):
+            taken[key] = item
+        else:
+            taken[key] = _value(item, f"{where}[{key!r}]", depth + 1)
     return taken
 
 

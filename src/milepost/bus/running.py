@@ -205,11 +205,14 @@ class Deliverer:
 
     async def deliver_all(self, handlers: tuple[Handler, ...], envelope: Envelope) -> None:
         """Run several handlers for an event at the same time; return when all have come to their end."""
+        if not handlers:
+            return
         loop = asyncio.get_running_loop()
         others = [loop.create_task(self.deliver(handler, envelope)) for handler in handlers[1:]]
         try:
             await self.deliver(handlers[0], envelope)
-            await asyncio.wait(others)
+            if others:
+                await asyncio.wait(others)
         finally:
             for other in others:
                 other.cancel()
@@ -274,43 +277,42 @@ class Deliverer:
 
     async def _attempt(self, handler: Handler, run: Run) -> Exception | None:
         """Make one attempt; return what it raised. What was emitted is sent."""
-        error = await self._run(handler, run)
-        if run.held:
-            try:
-                await self.bus.send(run.held, inside=True)
-            except Exception as trouble:
-                if error is None:
-                    return trouble
-                _log.exception("what middleware emitted after the failure of %s could not be sent", handler.identity)
-        return error
-
-    async def _run(self, handler: Handler, run: Run) -> Exception | None:
         run.task = asyncio.current_task()
-        self.runs.add(run)
+        runs = self.runs
+        runs.add(run)
         token = current_run.set(run)
+        failure: Exception | None = None
         try:
-            if handler.predicates and not await _holds(handler, run.ctx):
-                return None
-            layers = self.bus.handler_layers
-            if handler.breaker is not None:
-                layers = (*layers, handler.breaker)
-            if layers:
-                await wrapped(layers, run.ctx, run.call)()
-            else:
-                await run.call()
+            if not handler.predicates or await _holds(handler, run.ctx):
+                layers = self.bus.handler_layers
+                if handler.breaker is not None:
+                    layers = (*layers, handler.breaker)
+                if layers:
+                    await wrapped(layers, run.ctx, run.call)()
+                else:
+                    await run.call()
         except Exception as error:
-            return error
+            failure = error
         except asyncio.CancelledError:
-            if _was_removed(run):
-                return None
-            if run.task is not None and run.task.cancelling():
-                raise
-            return RuntimeError("the handler cancelled itself")
+            if not _was_removed(run):
+                if run.task is not None and run.task.cancelling():
+                    raise
+                failure = RuntimeError("the handler cancelled itself")
         finally:
             run.over = True
             current_run.reset(token)
-            self.runs.discard(run)
-        return None
+            runs.discard(run)
+        return await self._send(handler, run, failure) if run.held else failure
+
+    async def _send(self, handler: Handler, run: Run, failure: Exception | None) -> Exception | None:
+        """Send what was emitted; that it cannot be sent is a failure too."""
+        try:
+            await self.bus.send(run.held, inside=True)
+        except Exception as trouble:
+            if failure is None:
+                return trouble
+            _log.exception("what middleware emitted after the failure of %s could not be sent", handler.identity)
+        return failure
 
     async def wrap(self, envelope: Envelope, handle: Next) -> None:
         """Handle an event within the middleware that wraps events."""
