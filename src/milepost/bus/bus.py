@@ -19,6 +19,7 @@ from milepost.bus.consuming import DurableConsumer, Pace
 from milepost.bus.context import NamedSubject, SubjectLike, SubjectOf
 from milepost.bus.decorators import Decorators
 from milepost.bus.delays import DelayKeeper
+from milepost.bus.delivering import Deliverer
 from milepost.bus.envelope import EMPTY, Envelope
 from milepost.bus.failed import FailedDelivery
 from milepost.bus.failing import Failing
@@ -27,7 +28,7 @@ from milepost.bus.ids import fresh_ids, job_id
 from milepost.bus.lines import Lines
 from milepost.bus.middleware import Middleware, Scope, as_middleware
 from milepost.bus.payloads import checked_payload
-from milepost.bus.running import Deliverer, current_run
+from milepost.bus.run import current_run
 from milepost.bus.streams import EventStream, cursor_of
 from milepost.bus.trace import TraceNode, tree_of
 from milepost.bus.transports.base import Consumer, FailedJob, ImmediateTransport, Position, Transport
@@ -184,6 +185,7 @@ class EventBus(Decorators):
         self._running = False
         self._closed = False
         self._starting: asyncio.Task[None] | None = None
+        self._note_shape()
         self._carried: list[tuple[Envelope, float | None]] = []
         """Events that were published before this transport was there."""
 
@@ -254,6 +256,7 @@ class EventBus(Decorators):
             await self.transport.declare(consumer)
         for name in {handler.durable for handler in self._table.handlers() if handler.durable}:
             self._consume(name)
+        self._note_shape()
         if self.transport.lasting:
             self._keep_delays()
         carried, self._carried = self._carried, []
@@ -276,6 +279,7 @@ class EventBus(Decorators):
         if not self._running:
             return
         self._running = False
+        self._note_shape()
         try:
             with anyio.move_on_after(self._close_timeout):
                 for lines, _ in self._former:
@@ -468,20 +472,21 @@ class EventBus(Decorators):
         run = current_run.get()
         if run is not None and not run.over:
             return await run.take(envelope, self.due(delay, at), derive=True)
-        if delay is None and at is None and self._is_plain:
-            immediate = self._immediate
-            if immediate is not None and self._lines.pending < self._capacity:
-                self._published += 1
-                immediate.append_new(envelope)
-                self._accept(envelope)
-                return envelope.id
+        keep = self._keep
+        if keep is not None and delay is None and at is None and self._lines.pending < self._capacity:
+            self._published += 1
+            keep(envelope)
+            if self._local.find(event_type) or self.event_layers:
+                self._lines.accept(envelope)
+            return envelope.id
         await self.send([(envelope, self.due(delay, at))])
         return envelope.id
 
-    @property
-    def _is_plain(self) -> bool:
-        """Whether there is nothing to an event in memory but handlers and streams of this process."""
-        return self._running and not self._declared and not self._streams
+    def _note_shape(self) -> None:
+        """Note whether an event needs no more than to be kept in memory and shown to handlers of this process."""
+        immediate = self._immediate
+        bare = immediate is not None and self._running and not self._declared and not self._streams
+        self._keep = immediate.append_new if immediate is not None and bare else None
 
     async def publish(
         self, event: Event, *, delay: float | timedelta | None = None, at: float | datetime | None = None
@@ -677,20 +682,22 @@ class EventBus(Decorators):
         if self._local.find(envelope.type) or self.event_layers:
             self._lines.accept(envelope)
 
-    async def _handle(self, item: Envelope | _Again) -> None:
+    def _handle(self, item: Envelope | _Again) -> Awaitable[None]:
         if isinstance(item, _Again):
-            await self._deliverer.deliver(item.handler, item.envelope, item.job.attempts)
-            await self.failing.concluded(item.job)
-        elif self.event_layers:
-            await self._deliverer.wrap(item, partial(self._deliver, item))
-        else:
-            await self._deliver(item)
+            return self._run_again(item)
+        if self.event_layers:
+            return self._deliverer.wrap(item, partial(self._deliver, item))
+        handlers = self._local.find(item.type)
+        if len(handlers) == 1:
+            return self._deliverer.deliver(handlers[0], item, 0, self._lines.task)
+        return self._deliverer.deliver_all(handlers, item)
+
+    async def _run_again(self, again: _Again) -> None:
+        await self._deliverer.deliver(again.handler, again.envelope, again.job.attempts)
+        await self.failing.concluded(again.job)
 
     def _deliver(self, envelope: Envelope) -> Awaitable[None]:
-        handlers = self._local.find(envelope.type)
-        if len(handlers) == 1:
-            return self._deliverer.deliver(handlers[0], envelope)
-        return self._deliverer.deliver_all(handlers, envelope)
+        return self._deliverer.deliver_all(self._local.find(envelope.type), envelope)
 
     def _keep_delays(self) -> None:
         if self._keeping is None:
@@ -711,6 +718,7 @@ class EventBus(Decorators):
             consumer: its name, where it begins, its largest lag and what happens beyond that.
         """
         self._declared[consumer.name] = consumer
+        self._note_shape()
         if self._running:
             await self.transport.declare(consumer)
         else:
@@ -720,6 +728,7 @@ class EventBus(Decorators):
         """Let a durable consumer go for good, so that nothing is kept for it; return whether it was known."""
         await self.start()
         self._declared.pop(name, None)
+        self._note_shape()
         gone = self._consumers.pop(name, None)
         if gone is not None:
             await gone.aclose()
@@ -728,6 +737,7 @@ class EventBus(Decorators):
     def _consume(self, name: str) -> None:
         if name not in self._consumers:
             settings = self._declared.setdefault(name, Consumer(name))
+            self._note_shape()
             consumer = DurableConsumer(self, settings, self.transport, self._clock, self._workers, self._pace)
             self._consumers[name] = consumer
             consumer.begin()
@@ -903,11 +913,13 @@ class EventBus(Decorators):
         if self._closed:
             raise ManagerClosed
         self._streams = (*self._streams, stream)
+        self._note_shape()
         self.on_handlers_changed()
 
     def remove_stream(self, stream: EventStream) -> None:
         """Let a stream hear no more."""
         self._streams = tuple(other for other in self._streams if other is not stream)
+        self._note_shape()
         self.on_handlers_changed()
 
     async def status(self) -> BusStatus:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final
 from milepost._alarm import Alarm
 from milepost._clock import Clock
 from milepost._tasks import Tasks
+from milepost.bus.delivering import Deliverer
 from milepost.bus.envelope import Envelope
 from milepost.bus.handlers import Handler
 from milepost.bus.lines import Lines
-from milepost.bus.running import Deliverer
 from milepost.bus.transports.base import Batch, Claim, Consumer, FailedJob, Position, Transport
 from milepost.errors import InvalidDefinition, MilepostError
 

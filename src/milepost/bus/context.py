@@ -10,7 +10,7 @@ from milepost.bus.payloads import copied
 from milepost.events.types import Event
 
 if TYPE_CHECKING:
-    from milepost.bus.running import Run
+    from milepost.bus.run import Run
 
 __all__ = ["EventContext", "NamedSubject", "SubjectLike", "SubjectOf"]
 
@@ -59,13 +59,13 @@ class EventContext:
     What it does to the payload and the metadata no other handler sees.
     """
 
-    __slots__ = ("_metadata", "_payload", "_run", "_subject")
+    # On the class until somebody asks: most handlers look at one of them.
+    _payload: dict[str, Any] | None = None
+    _metadata: dict[str, Any] | None = None
+    _subject: SubjectLike | None = None
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._payload: dict[str, Any] | None = None
-        self._metadata: dict[str, Any] | None = None
-        self._subject: SubjectLike | None = None
 
     def __repr__(self) -> str:
         return f"<context of {self.event_type} for {self.handler_name}>"

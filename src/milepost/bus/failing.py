@@ -18,7 +18,7 @@ from milepost.errors import BackendUnavailable, JobNotFound
 
 if TYPE_CHECKING:
     from milepost.bus.bus import EventBus
-    from milepost.bus.running import Deliverer
+    from milepost.bus.delivering import Deliverer
 
 __all__ = ["EVENT_FAILED", "Failing"]
 

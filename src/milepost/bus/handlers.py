@@ -70,6 +70,7 @@ class Handler:
         "function",
         "identity",
         "is_async",
+        "is_plain",
         "name",
         "patterns",
         "predicates",
@@ -113,6 +114,8 @@ class Handler:
             isinstance(self.concurrency, bool) or not isinstance(self.concurrency, int) or self.concurrency < 1
         ):
             raise InvalidDefinition(f"concurrency must be a whole number of at least 1, got {self.concurrency!r}")
+        self.is_plain = self.is_async and not takes_event and self.timeout is None
+        """Whether it is run by calling it with a context, and nothing else."""
         self.durable = how.get("durable")
         if self.durable is not None and (not isinstance(self.durable, str) or not self.durable):
             raise InvalidDefinition(f"durable must be the name of a consumer, got {self.durable!r}")

@@ -63,6 +63,8 @@ class Lines(Generic[Q]):
         self._context = copy_context()
         self._idle: asyncio.Future[None] | None = None
         self._room: deque[asyncio.Future[None]] = deque()
+        self.task: asyncio.Task[None] | None = None
+        """The worker that is about to handle an item: known to ``handle`` until it first suspends."""
         self.pending = 0
         """Items accepted that have not come to their end."""
 
@@ -96,12 +98,14 @@ class Lines(Generic[Q]):
     async def _work(self) -> None:
         ready, handle = self._ready, self._handle
         clean = copy_context()
+        task: asyncio.Task[None] | None = asyncio.current_task()
         done = 0
         try:
             while ready and self._running <= self._limit:
                 item = ready.popleft()
                 if ready and not self._waking:
                     self._wake_soon()  # it runs only if this worker suspends
+                self.task = task
                 try:
                     await handle(item)
                 except Exception:
@@ -128,15 +132,20 @@ class Lines(Generic[Q]):
                 del self._lines[subject]
         if self._ended is not None:
             self._ended(item)
+        if self._room:
+            self._let_in()
+        if not self.pending and self._idle is not None:
+            if not self._idle.done():
+                self._idle.set_result(None)
+            self._idle = None
+
+    def _let_in(self) -> None:
+        """Tell one of those who wait for room that there is some."""
         while self._room:
             waiting = self._room.popleft()
             if not waiting.done():
                 waiting.set_result(None)
                 break
-        if not self.pending and self._idle is not None:
-            if not self._idle.done():
-                self._idle.set_result(None)
-            self._idle = None
 
     async def parked(self, waiting: Awaitable[T]) -> T:
         """Wait for something within a handler's run without keeping others from running."""
@@ -156,10 +165,8 @@ class Lines(Generic[Q]):
             try:
                 await waiting
             except asyncio.CancelledError:
-                if waiting.done() and not waiting.cancelled() and self._room:
-                    following = self._room.popleft()
-                    if not following.done():
-                        following.set_result(None)
+                if waiting.done() and not waiting.cancelled():
+                    self._let_in()  # it was our turn: pass it on
                 raise
 
     async def settle(self) -> None:

@@ -26,7 +26,17 @@ def checked_payload(payload: Mapping[str, Any] | None, what: str = "payload") ->
     """
     if payload is None:
         return {}
-    if payload.__class__ is not dict and not isinstance(payload, Mapping):
+    if payload.__class__ is dict:
+        taken = dict(payload)
+        for key, item in taken.items():
+            if key.__class__ is not str or not key.isascii():
+                break
+            kind = item.__class__
+            if kind not in _PLAIN and (kind is not str or not item.isascii()):
+                break
+        else:  # the commonest: names with numbers and words
+            return taken
+    elif not isinstance(payload, Mapping):
         raise TypeError(f"{what} must be a dict of JSON values, got {type(payload).__name__}")
     return _mapping(payload, what, 0)
 

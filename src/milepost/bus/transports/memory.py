@@ -289,7 +289,7 @@ class MemoryTransport(ImmediateTransport):
         now = self._clock.time()
         self._asked.update(id for id, until in self._taken.items() if until <= now)
         wanted = set(handlers)
-        taken = [self._failed[id] for id in self._asked if id in self._failed and self._failed[id].handler in wanted]
+        taken = [job for job in self._failed.values() if job.id in self._asked and job.handler in wanted]
         for job in taken:
             self._asked.discard(job.id)
             self._taken[job.id] = now + ttl

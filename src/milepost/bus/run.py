@@ -1,0 +1,179 @@
+"""One attempt of a handler at an event: what it emits, and the innermost call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Coroutine, Mapping
+from contextvars import ContextVar
+from datetime import datetime, timedelta
+from functools import partial
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from milepost.bus.context import EventContext, SubjectLike
+from milepost.bus.envelope import Envelope
+from milepost.bus.handlers import Handler
+from milepost.bus.ids import derived_id
+from milepost.errors import CascadeLimit
+from milepost.events.types import Event
+
+if TYPE_CHECKING:
+    from milepost.bus.bus import EventBus
+    from milepost.bus.delivering import Deliverer
+
+__all__ = ["Held", "Run", "current_run"]
+
+Held = list[tuple[Envelope, float | None]]
+"""Events that wait to be sent, each with the moment it is due."""
+
+T = TypeVar("T")
+
+current_run: ContextVar[Run | None] = ContextVar("milepost_current_run", default=None)
+"""The run that this code belongs to: what it emits was caused by that run's event."""
+
+
+class Run:
+    """One attempt of a handler at an event; or, without a handler, what wraps the event itself."""
+
+    # On the class, so that a run that does nothing special is made of three attributes.
+    attempt = 1
+    held: Held | None = None
+    """What was emitted and leaves when the handler succeeds, each with the moment it is due."""
+    over = False
+    removed = False
+    """Whether ``remove_job`` has ended it."""
+    task: asyncio.Task[Any] | None = None
+    """The task that runs it, which ``remove_job`` cancels."""
+    has_failed = False
+    """Whether the handler raised; what was emitted since is middleware's."""
+    _ordinal = 0
+    _event: Event | None = None
+
+    def __init__(self, deliverer: Deliverer, handler: Handler | None, envelope: Envelope) -> None:
+        self.deliverer = deliverer
+        self.handler = handler
+        self.envelope = envelope
+        self.ctx = EventContext(self)
+
+    @property
+    def bus(self) -> EventBus:
+        """The bus."""
+        return self.deliverer.bus
+
+    # --- what contexts and middleware ask for ---------------------------------------------
+
+    def event(self) -> Event:
+        """Return the event with a payload that belongs to this run."""
+        if self._event is None:
+            self._event = self.envelope.event()
+        return self._event
+
+    def subject_of(self, name: str) -> SubjectLike:
+        """Return the subject of a name."""
+        return self.bus.subject_of(name)
+
+    def now(self) -> float:
+        """Return what time it is."""
+        return self.deliverer.clock.time()
+
+    def sleep(self, seconds: float) -> Awaitable[None]:
+        """Wait on the bus's clock."""
+        return self.deliverer.clock.sleep(seconds)
+
+    def parked(self, waiting: Awaitable[T]) -> Awaitable[T]:
+        """Wait without taking the place of a run that could go on."""
+        return self.deliverer.lines.parked(waiting)
+
+    # --- emitting -------------------------------------------------------------------------
+
+    async def emit(
+        self,
+        event_type: str,
+        subject: SubjectLike | str | None,
+        payload: Mapping[str, Any] | None,
+        extra: Mapping[str, Any],
+        delay: float | timedelta | None = None,
+        at: float | datetime | None = None,
+    ) -> str:
+        """Emit an event that this run's event caused; see ``EventContext.emit``."""
+        envelope = self.bus.envelope(event_type, subject, payload, extra)
+        return await self.take(envelope, self.bus.due(delay, at), derive=True)
+
+    async def take(self, envelope: Envelope, due: float | None, *, derive: bool) -> str:
+        """Hold an event until this run succeeds; send it at once where the run is over.
+
+        Args:
+            envelope: the event.
+            due: when to deliver it, epoch seconds; None for at once.
+            derive: whether its id is to be derived; not for one that was given an id.
+
+        Raises:
+            CascadeLimit: when the chain of causes is too long.
+        """
+        cause = self.envelope
+        if cause.depth >= self.bus.max_depth:
+            raise CascadeLimit(self.bus.max_depth, [*await self.bus.chain_to(cause), envelope.type])
+        if derive:
+            who = "" if self.handler is None else self.handler.identity
+            ordinal = f"{self.attempt} failed.{self._ordinal}" if self.has_failed else str(self._ordinal)
+            envelope.id = derived_id(cause.id, who, ordinal, envelope.type)
+            self._ordinal += 1
+        envelope.caused_by(cause)
+        if self.over:
+            await self.bus.send([(envelope, due)])
+        elif self.held is None:
+            self.held = [(envelope, due)]
+        else:
+            self.held.append((envelope, due))
+        return envelope.id
+
+    def handler_failed(self) -> None:
+        """Drop what the handler emitted: that goes with its success. What is emitted from now on is sent."""
+        self.has_failed = True
+        self._ordinal = 0
+        self.held = None
+
+    # --- the innermost call ---------------------------------------------------------------
+
+    async def call(self) -> None:
+        """Run the handler itself, within its timeout."""
+        handler = self.handler
+        if handler is None:
+            raise AssertionError("what wraps an event has no handler to call")
+        argument = self.event() if handler.takes_event else self.ctx
+        try:
+            if handler.timeout is not None:
+                await self._within(handler.timeout, self._call(handler, argument))
+            elif handler.is_async:
+                await handler.function(argument)
+            else:
+                await self._call(handler, argument)
+        except BaseException:
+            self.handler_failed()
+            raise
+
+    async def _call(self, handler: Handler, argument: Any) -> None:
+        if handler.is_async:
+            await handler.function(argument)
+            return
+        answer = await self.deliverer.in_thread(partial(handler.function, argument))
+        if isawaitable(answer):
+            await answer
+
+    async def _within(self, seconds: float, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for work, on the bus's clock.
+
+        Raises:
+            TimeoutError: when it takes longer; it is cancelled.
+        """
+        working = asyncio.get_running_loop().create_task(work)
+        timer = asyncio.ensure_future(self.sleep(seconds))
+        try:
+            await asyncio.wait({working, timer}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise TimeoutError(f"it took longer than {seconds:g} s")
+            working.result()
+        finally:
+            timer.cancel()
+            working.cancel()
+            await asyncio.wait({working, timer})
