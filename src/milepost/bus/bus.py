@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain, cycle, repeat
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar, Unpack
 
@@ -43,6 +44,7 @@ __all__ = ["BusStatus", "EventBus", "PendingJob"]
 _log = logging.getLogger("milepost")
 
 _PAUSE_AFTER_TROUBLE: Final = 1.0
+_EMITS_PER_BREATH: Final = 128
 _BEYOND: Final = 10
 """How many times its capacity a bus takes of what handlers emit, who cannot wait for themselves."""
 
@@ -152,6 +154,7 @@ class EventBus(Decorators):
         self.handler_layers: tuple[Middleware, ...] = ()
         self.event_layers: tuple[Middleware, ...] = ()
         self._ids = fresh_ids()
+        self._breath = cycle(chain(repeat(False, _EMITS_PER_BREATH - 1), (True,)))
         self._streams: tuple[EventStream, ...] = ()
         self._published = 0
         self._former: list[tuple[Lines[Envelope | _Again], Tasks]] = []
@@ -468,18 +471,36 @@ class EventBus(Decorators):
             OutboxFull: when a durable consumer that refuses to lapse is too far behind.
             BackendUnavailable: when the transport does not answer.
         """
-        envelope = self.envelope(event_type, subject, payload, extra)
+        keep = self._keep
+        if (
+            keep is None
+            or extra
+            or delay is not None
+            or at is not None
+            or event_type.__class__ is not str
+            or not event_type
+            or self._lines.pending >= self._capacity
+            or current_run.get() is not None
+        ):
+            return await self._emit_any(self.envelope(event_type, subject, payload, extra), self.due(delay, at))
+        if subject is not None and subject.__class__ is not str:
+            subject = subject_name(subject)
+        id = next(self._ids)
+        envelope = Envelope(id, event_type, subject, checked_payload(payload), self._time())
+        self._published += 1
+        keep(envelope)
+        if self._local.find(event_type) or self.event_layers:
+            self._lines.accept(envelope)
+        if next(self._breath):
+            await asyncio.sleep(0)  # let handlers run: who emits in a loop waits for nothing else
+        return id
+
+    async def _emit_any(self, envelope: Envelope, due: float | None) -> str:
+        """Emit an event to which there may be more: a cause, a delay, a transport that takes time."""
         run = current_run.get()
         if run is not None and not run.over:
-            return await run.take(envelope, self.due(delay, at), derive=True)
-        keep = self._keep
-        if keep is not None and delay is None and at is None and self._lines.pending < self._capacity:
-            self._published += 1
-            keep(envelope)
-            if self._local.find(event_type) or self.event_layers:
-                self._lines.accept(envelope)
-            return envelope.id
-        await self.send([(envelope, self.due(delay, at))])
+            return await run.take(envelope, due, derive=True)
+        await self.send([(envelope, due)])
         return envelope.id
 
     def _note_shape(self) -> None:
@@ -550,21 +571,17 @@ class EventBus(Decorators):
             raise ValueError("event_type must not be empty")
         if subject is not None and subject.__class__ is not str:
             subject = subject_name(subject)
-        return Envelope(
-            next(self._ids),
-            event_type,
-            subject,
-            checked_payload(payload),
-            self._time(),
-            checked_payload(extra, "extra") if extra else EMPTY,
-        )
+        made = Envelope(next(self._ids), event_type, subject, checked_payload(payload), self._time())
+        if extra:
+            made.metadata = checked_payload(extra, "extra")
+        return made
 
     def _envelope_of(self, event: Any) -> Envelope:
         if not isinstance(event, Event):
             raise TypeError(f"event must be an Event, got {event!r}")
         time = event.time.timestamp() if "time" in event.model_fields_set else self._time()
-        metadata = checked_payload(event.metadata, "metadata") if event.metadata else EMPTY
-        made = Envelope(event.id, event.type, event.subject, checked_payload(event.data, "data"), time, metadata)
+        made = Envelope(event.id, event.type, event.subject, checked_payload(event.data, "data"), time)
+        made.metadata = checked_payload(event.metadata, "metadata") if event.metadata else EMPTY
         made.source = event.source
         made.cause, made.root, made.depth = event.cause, event.root, event.depth
         made.change = event.change

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final
@@ -75,22 +75,27 @@ class Deliverer:
         for other in others:
             other.result()
 
-    async def deliver(
+    def deliver(
         self, handler: Handler, envelope: Envelope, before: int = 0, task: asyncio.Task[Any] | None = None
-    ) -> None:
+    ) -> Coroutine[Any, Any, Any]:
         """Run a handler until it succeeds, or its retries are used up.
 
         Args:
             handler: the handler.
             envelope: the event.
             before: how many attempts were made before this delivery.
-            task: the present task, where the caller knows it.
+            task: the task that will await it, where the caller knows it.
         """
         run = Run(self, handler, envelope)
-        run.task = task or asyncio.current_task()
+        run.task = task
         if before:
             run.attempt = before + 1
-        failure = await self._limited(handler, run) if handler.concurrency else await self._attempt(handler, run)
+        if handler.concurrency is None:
+            return self._attempt(handler, run, is_first=True)
+        return self._deliver_limited(handler, run)
+
+    async def _deliver_limited(self, handler: Handler, run: Run) -> None:
+        failure = await self._limited(handler, run)
         if failure is not None and not run.removed:
             await self._try_again(handler, run, failure)
 
@@ -108,7 +113,6 @@ class Deliverer:
             if not await self._pause(run, pause):
                 return
             following = Run(self, handler, envelope)
-            following.task = run.task
             following.attempt = run.attempt + 1
             run = following
             outcome = await self._limited(handler, run) if handler.concurrency else await self._attempt(handler, run)
@@ -143,8 +147,10 @@ class Deliverer:
             self.runs.discard(run)
         return not run.removed
 
-    async def _attempt(self, handler: Handler, run: Run) -> Exception | None:
-        """Make one attempt; return what it raised. What was emitted is sent."""
+    async def _attempt(self, handler: Handler, run: Run, *, is_first: bool = False) -> Exception | None:
+        """Make one attempt; return what it raised, or make further ones after the first. What was emitted is sent."""
+        if run.task is None:
+            run.task = asyncio.current_task()
         runs = self.runs
         runs.add(run)
         token = current_run.set(run)
@@ -171,11 +177,11 @@ class Deliverer:
             run.over = True
             current_run.reset(token)
             runs.discard(run)
-        if run.held is None:
-            return failure
-        if failure is not None and not run.has_failed:
-            return failure
-        return await self._send(handler, run.held, failure)
+        if run.held is not None and (failure is None or run.has_failed):
+            failure = await self._send(handler, run.held, failure)
+        if is_first and failure is not None and not run.removed:
+            await self._try_again(handler, run, failure)
+        return failure
 
     async def _send(self, handler: Handler, held: Held, failure: Exception | None) -> Exception | None:
         """Send what was emitted; that it cannot be sent is a failure too."""

@@ -1,4 +1,4 @@
-"""An event as the bus carries it: a slotted object, from which an ``Event`` is made where one is asked for.
+"""An event as the bus carries it: a small object, from which an ``Event`` is made where one is asked for.
 
 The payload in it is nobody's to change; handlers get copies.
 """
@@ -29,47 +29,27 @@ class Envelope:
         time: when, epoch seconds.
     """
 
-    __slots__ = (
-        "_event",
-        "cause",
-        "change",
-        "data",
-        "depth",
-        "id",
-        "metadata",
-        "root",
-        "source",
-        "subject",
-        "time",
-        "type",
-    )
+    # On the class, so that an event that nothing caused is made of five attributes.
+    source = "milepost"
+    cause: str | None = None
+    root: str | None = None
+    depth = 0
+    metadata: dict[str, Any] = EMPTY
+    change: dict[str, Any] | None = None
+    _event: Event | None = None
 
-    def __init__(
-        self,
-        id: str,
-        type: str,
-        subject: str | None,
-        data: dict[str, Any],
-        time: float,
-        metadata: dict[str, Any] = EMPTY,
-    ) -> None:
+    def __init__(self, id: str, type: str, subject: str | None, data: dict[str, Any], time: float) -> None:
         self.id = id
         self.type = type
         self.subject = subject
         self.data = data
         self.time = time
-        self.metadata = metadata
-        self.source = "milepost"
-        self.cause: str | None = None
-        self.root: str | None = None
-        self.depth = 0
-        self.change: dict[str, Any] | None = None
-        self._event: Event | None = None
 
     @classmethod
     def of(cls, event: Event) -> Envelope:
         """Return the envelope of an event whose payload is not shared with anybody."""
-        made = cls(event.id, event.type, event.subject, event.data, event.time.timestamp(), event.metadata)
+        made = cls(event.id, event.type, event.subject, event.data, event.time.timestamp())
+        made.metadata = event.metadata
         made.source = event.source
         made.cause = event.cause
         made.root = event.root

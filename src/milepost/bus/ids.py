@@ -14,8 +14,8 @@ __all__ = ["derived_id", "fresh_ids", "job_id"]
 
 def fresh_ids() -> Iterator[str]:
     """Yield ids for events that nothing caused: random for the process, counted within it."""
-    process = os.urandom(10).hex()
-    return (f"{process}{n:012x}" for n in count())
+    process = os.urandom(12).hex()
+    return map(process.__add__, map(str, count()))
 
 
 def derived_id(cause: str, handler: str, ordinal: str, type: str) -> str:

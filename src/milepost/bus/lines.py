@@ -122,6 +122,7 @@ class Lines(Generic[Q]):
                 self._wake_soon()
 
     def _end(self, item: Q) -> None:
+        """Let the next of its subject have its turn, and tell who waits."""
         self.pending -= 1
         subject = item.subject
         if subject is not None:

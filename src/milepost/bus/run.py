@@ -140,14 +140,15 @@ class Run:
         handler = self.handler
         if handler is None:
             raise AssertionError("what wraps an event has no handler to call")
-        argument = self.event() if handler.takes_event else self.ctx
         try:
-            if handler.timeout is not None:
-                await self._within(handler.timeout, self._call(handler, argument))
-            elif handler.is_async:
-                await handler.function(argument)
-            else:
+            if handler.is_plain:
+                await handler.function(self.ctx)
+                return
+            argument = self.event() if handler.takes_event else self.ctx
+            if handler.timeout is None:
                 await self._call(handler, argument)
+            else:
+                await self._within(handler.timeout, self._call(handler, argument))
         except BaseException:
             self.handler_failed()
             raise
