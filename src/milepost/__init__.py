@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from milepost.bus.bus import PendingJob as PendingJob
     from milepost.bus.consuming import Pace as Pace
     from milepost.bus.context import EventContext as EventContext
-    from milepost.bus.dispatcher import ListenerHandle as ListenerHandle
     from milepost.bus.failed import FailedDelivery as FailedDelivery
+    from milepost.bus.listeners import ListenerHandle as ListenerHandle
     from milepost.bus.streams import EventStream as EventStream
     from milepost.bus.subscriptions import Subscription as Subscription
     from milepost.changes.actors import tracking_actor as tracking_actor
@@ -279,7 +279,7 @@ _NAMES = {
     "milepost.bus.bus": "BusStatus EventBus PendingJob",
     "milepost.bus.consuming": "Pace",
     "milepost.bus.context": "EventContext",
-    "milepost.bus.dispatcher": "ListenerHandle",
+    "milepost.bus.listeners": "ListenerHandle",
     "milepost.bus.failed": "FailedDelivery",
     "milepost.bus.streams": "EventStream",
     "milepost.bus.subscriptions": "Subscription",

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from milepost.bus.dispatcher import Dispatcher, ListenerHandle
+from milepost.bus.dispatcher import Dispatcher
 from milepost.bus.failed import FailedDelivery
+from milepost.bus.listeners import ListenerHandle
 from milepost.bus.subscriptions import Subscription, codes_of
 from milepost.events.types import TrackerEvent, code_of
 from milepost.queues import Overflow

@@ -12,20 +12,20 @@ import asyncio
 import logging
 import traceback
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from inspect import isawaitable
-from typing import Any, Protocol
+from typing import Any
 
 from milepost._tasks import Tasks
 from milepost.bus.failed import FailedDelivery
+from milepost.bus.listeners import Listener, Listeners
+from milepost.bus.parcels import Parcel
 from milepost.bus.subscriptions import Subscription
-from milepost.errors import ManagerClosed
-from milepost.events.codes import EVENT_TRACKER_PROGRESSED
 from milepost.events.types import TrackerEvent
-from milepost.queues import BoundedQueue, Overflow
+from milepost.queues import BoundedQueue
 
-__all__ = ["Delivery", "Dispatcher", "ListenerHandle", "delivered"]
+__all__ = ["Delivery", "Dispatcher", "delivered"]
 
 _log = logging.getLogger("milepost")
 
@@ -35,7 +35,6 @@ _inside_listener: ContextVar[bool] = ContextVar("milepost_inside_listener", defa
 _RAISED_BY_LISTENERS = (Exception, asyncio.CancelledError, GeneratorExit)
 
 KEPT_FAILURES = 1000
-BACKGROUND_SIZE = 1000
 
 
 Delivery = asyncio.Future[None] | None
@@ -51,58 +50,7 @@ async def delivered(delivery: Delivery) -> None:
         await asyncio.shield(delivery)
 
 
-class Hearing(Protocol):
-    """What the bus is to the dispatcher."""
-
-    on_handlers_changed: Callable[[], None]
-
-    def wants(self, event_type: str) -> bool:
-        """Whether somebody on the bus would notice an event of this type."""
-        ...
-
-    def hear(self, events: Sequence[TrackerEvent]) -> None:
-        """Take events that were committed."""
-        ...
-
-
-class Listener:
-    """A callback and what it wants to hear."""
-
-    __slots__ = ("call", "code", "name", "queue")
-
-    def __init__(
-        self, code: str, call: Callable[[Any], Any], name: str, queue: BoundedQueue[TrackerEvent] | None
-    ) -> None:
-        self.code = code
-        self.call = call
-        self.name = name
-        self.queue = queue
-        """Where it runs in the background: what waits for it."""
-
-
-class ListenerHandle:
-    """What ``add_listener`` returns."""
-
-    def __init__(self, remove: Callable[[], None], counts: Callable[[], tuple[int, int]]) -> None:
-        self._remove = remove
-        self._counts = counts
-
-    def remove(self) -> None:
-        """Stop listening; doing it twice is harmless."""
-        self._remove()
-
-    @property
-    def dropped(self) -> int:
-        """How many events were dropped for want of room."""
-        return self._counts()[1]
-
-    @property
-    def delivered(self) -> int:
-        """How many events were put into the queue, or taken by the background listener."""
-        return self._counts()[0]
-
-
-class Dispatcher:
+class Dispatcher(Listeners):
     """Delivers the events of one manager.
 
     Args:
@@ -111,125 +59,21 @@ class Dispatcher:
     """
 
     def __init__(self, tasks: Tasks, on_wants_changed: Callable[[], None] = lambda: None) -> None:
+        super().__init__(on_wants_changed)
         self._tasks = tasks
-        self._on_wants_changed = on_wants_changed
-        self._listeners: dict[str, tuple[Listener, ...]] = {}
-        self._subscriptions: tuple[Subscription[Any], ...] = ()
-        self._lines: dict[str, deque[_Parcel]] = {}
+        self._lines: dict[str, deque[Parcel]] = {}
         self._workers: set[asyncio.Task[Any]] = set()
         self._background: dict[Listener, asyncio.Task[Any]] = {}
         self.failures: deque[FailedDelivery] = deque(maxlen=KEPT_FAILURES)
         self.emitted = 0
         """Deliveries begun: one for each event and each who wants it; delivered, dropped, failed or waiting."""
-        self.delivered = 0
         self.failed = 0
-        self._dropped = 0
-        self.wants_progressed = False
-        self._closed = False
-        self._bus: Hearing | None = None
-
-    @property
-    def dropped(self) -> int:
-        """How many deliveries were dropped for want of room."""
-        open_queues = [subscription.queue for subscription in self._subscriptions]
-        open_queues += [listener.queue for listener in self._all_listeners() if listener.queue is not None]
-        return self._dropped + sum(queue.dropped for queue in open_queues)
 
     @property
     def waiting(self) -> int:
         """How many deliveries have not ended."""
         lines = sum(len(line) for line in self._lines.values())
         return lines + sum(len(listener.queue) for listener in self._all_listeners() if listener.queue is not None)
-
-    def _all_listeners(self) -> Iterable[Listener]:
-        return (listener for listeners in self._listeners.values() for listener in listeners)
-
-    # --- who listens -------------------------------------------------------------------
-
-    def add_listener(self, code: str, callback: Callable[[Any], Any], *, background: bool) -> ListenerHandle:
-        """Call ``callback`` for every event of a code."""
-        if not callable(callback):
-            raise TypeError(f"callback must be callable, got {callback!r}")
-        queue: BoundedQueue[TrackerEvent] | None = None
-        if background:
-            queue = BoundedQueue(BACKGROUND_SIZE, Overflow.DROP_OLDEST)
-        name = getattr(callback, "__qualname__", type(callback).__qualname__)
-        listener = Listener(code, callback, name, queue)
-        self._listeners[code] = (*self._listeners.get(code, ()), listener)
-        self._note_wants()
-
-        def counts() -> tuple[int, int]:
-            return (0, 0) if queue is None else (queue.delivered, queue.dropped)
-
-        return ListenerHandle(lambda: self._remove_listener(listener), counts)
-
-    def _remove_listener(self, listener: Listener) -> None:
-        left = tuple(other for other in self._listeners.get(listener.code, ()) if other is not listener)
-        if len(left) == len(self._listeners.get(listener.code, ())):
-            return
-        self._listeners[listener.code] = left
-        if listener.queue is not None:
-            listener.queue.close()
-            self._dropped += listener.queue.dropped
-        self._note_wants()
-
-    def add_queue(self, code: str, queue: asyncio.Queue[Any]) -> ListenerHandle:
-        """Put every event of a code into a queue of the user's; where it is full, drop and count."""
-        if not isinstance(queue, asyncio.Queue):
-            raise TypeError(f"queue must be an asyncio.Queue, got {queue!r}")
-        delivered = dropped = 0
-
-        def feed(event: TrackerEvent) -> None:
-            nonlocal delivered, dropped
-            try:
-                queue.put_nowait(event)
-            except asyncio.QueueFull:
-                dropped += 1
-                self._dropped += 1
-                self.delivered -= 1  # it is counted as dropped instead
-            else:
-                delivered += 1
-
-        handle = self.add_listener(code, feed, background=False)
-        return ListenerHandle(handle.remove, lambda: (delivered, dropped))
-
-    def subscribe(self, subscription: Subscription[Any]) -> None:
-        """Let a subscription hear from now on.
-
-        Raises:
-            ManagerClosed: when there is nothing to hear any more.
-        """
-        if self._closed:
-            raise ManagerClosed
-        self._subscriptions = (*self._subscriptions, subscription)
-        self._note_wants()
-
-    def unsubscribe(self, subscription: Subscription[Any]) -> None:
-        """Let a subscription hear no more."""
-        left = tuple(other for other in self._subscriptions if other is not subscription)
-        if len(left) < len(self._subscriptions):
-            self._dropped += subscription.queue.dropped
-        self._subscriptions = left
-        self._note_wants()
-
-    def connect(self, bus: Hearing) -> None:
-        """Let the bus hear everything from now on."""
-        self._bus = bus
-        bus.on_handlers_changed = self._note_wants
-        self._note_wants()
-
-    def _note_wants(self) -> None:
-        code = EVENT_TRACKER_PROGRESSED
-        before = self.wants_progressed
-        self.wants_progressed = (
-            bool(self._listeners.get(code))
-            or any(subscription.wants_code(code) for subscription in self._subscriptions)
-            or (self._bus is not None and self._bus.wants(code))
-        )
-        if before != self.wants_progressed:
-            self._on_wants_changed()
-
-    # --- telling them ------------------------------------------------------------------
 
     def publish(self, key: str, events: Sequence[TrackerEvent]) -> Delivery:
         """Deliver a commit's events.
@@ -243,7 +87,7 @@ class Dispatcher:
         """
         if self._bus is not None:
             self._bus.hear(events)
-        parcel = _Parcel([(event, target) for event in events for target in self._targets(key, event)])
+        parcel = Parcel([(event, target) for event in events for target in self._targets(key, event)])
         if not parcel.stops:
             return None
         self.emitted += len(parcel.stops)
@@ -268,7 +112,7 @@ class Dispatcher:
         targets += [subscription for subscription in self._subscriptions if subscription.wants(code, key)]
         return targets
 
-    def _deliver_now(self, parcel: _Parcel) -> Awaitable[Any] | None:
+    def _deliver_now(self, parcel: Parcel) -> Awaitable[Any] | None:
         """Deliver until one has to be waited for; return that."""
         stops = parcel.stops
         while stops:
@@ -306,7 +150,7 @@ class Dispatcher:
         self.delivered += 1
         return None
 
-    async def _work_off(self, key: str, line: deque[_Parcel]) -> None:
+    async def _work_off(self, key: str, line: deque[Parcel]) -> None:
         """Deliver what stands in line for a group, parcel by parcel, until there is nothing left."""
         _inside_listener.set(True)
         try:
@@ -325,7 +169,7 @@ class Dispatcher:
             self._abandon(line)
             self._lines.pop(key, None)
 
-    def _abandon(self, line: deque[_Parcel]) -> None:
+    def _abandon(self, line: deque[Parcel]) -> None:
         """Count what is left in a line as dropped, and let nobody wait for it."""
         while line:
             parcel = line.popleft()
@@ -404,40 +248,3 @@ class Dispatcher:
         for listener in self._all_listeners():
             if listener.queue is not None:
                 listener.queue.close()
-
-
-class _Parcel:
-    """A commit's deliveries: which event goes to whom, and who waits for their end."""
-
-    __slots__ = ("_future", "_placed", "pending", "stops")
-
-    def __init__(self, stops: Iterable[tuple[TrackerEvent, Any]]) -> None:
-        self.stops = deque(stops)
-        self.pending: Awaitable[Any] | None = None
-        """What the first stop waits for."""
-        self._placed = False
-        self._future: asyncio.Future[None] | None = None
-
-    def __len__(self) -> int:
-        """Return how many deliveries have not ended; an event that waits for room has its place in the queue."""
-        return len(self.stops) - self._placed
-
-    def wait_for(self, pending: Awaitable[Any]) -> None:
-        """Note that the first stop takes its time."""
-        self.pending = pending
-        self._placed = isinstance(self.stops[0][1], Subscription)
-
-    def leave_stop(self) -> None:
-        """Note that the first stop has ended."""
-        self.pending = None
-        self._placed = False
-        self.stops.popleft()
-
-    def future(self) -> asyncio.Future[None]:
-        if self._future is None:
-            self._future = asyncio.get_running_loop().create_future()
-        return self._future
-
-    def arrived(self) -> None:
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
