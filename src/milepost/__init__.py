@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from milepost.bus.breaker import CircuitBreaker as CircuitBreaker
     from milepost.bus.bus import BusStatus as BusStatus
     from milepost.bus.bus import EventBus as EventBus
-    from milepost.bus.bus import PendingJob as PendingJob
     from milepost.bus.consuming import Pace as Pace
     from milepost.bus.context import EventContext as EventContext
     from milepost.bus.failed import FailedDelivery as FailedDelivery
+    from milepost.bus.jobs import PendingJob as PendingJob
     from milepost.bus.listeners import ListenerHandle as ListenerHandle
     from milepost.bus.streams import EventStream as EventStream
     from milepost.bus.subscriptions import Subscription as Subscription
@@ -144,7 +144,6 @@ if TYPE_CHECKING:
         InvalidDefinition as InvalidDefinition,
     )
     from milepost.errors import JobNotFound as JobNotFound
-    from milepost.errors import LeaseLost as LeaseLost
     from milepost.errors import (
         ManagerClosed as ManagerClosed,
     )
@@ -276,7 +275,8 @@ if TYPE_CHECKING:
 _NAMES = {
     "milepost._partitions": "partition_of",
     "milepost.bus.breaker": "CircuitBreaker",
-    "milepost.bus.bus": "BusStatus EventBus PendingJob",
+    "milepost.bus.bus": "BusStatus EventBus",
+    "milepost.bus.jobs": "PendingJob",
     "milepost.bus.consuming": "Pace",
     "milepost.bus.context": "EventContext",
     "milepost.bus.listeners": "ListenerHandle",
@@ -420,7 +420,6 @@ __all__ = [
     "KeyValueNE",
     "KeyValueNotContained",
     "KeyValueNotInList",
-    "LeaseLost",
     "ListenerHandle",
     "ManagerClosed",
     "ManagerStatus",

@@ -20,7 +20,6 @@
     ├── CascadeLimit                                   events that cause events without end
     ├── CircuitOpen                                    a handler that failed too often is not tried for a while
     ├── JobNotFound                (also LookupError)  no failed delivery of that id
-    ├── LeaseLost                                      another process has taken a partition over
     ├── OutboxFull                                     a durable consumer is too far behind, commits are refused
     ├── QueueOverflow                                  a subscription with ``Overflow.ERROR`` ran full
     ├── ContainerLocked            (also RuntimeError)  a tracked container was changed while it was locked
@@ -160,15 +159,6 @@ class JobNotFound(MilepostError, LookupError):
     def __init__(self, id: str) -> None:
         super().__init__(f"there is no failed delivery with the id {id!r}")
         self.id = id
-
-
-class LeaseLost(MilepostError):
-    """A partition belongs to another process now; what was done may be done again there."""
-
-    def __init__(self, consumer: str, partition: int) -> None:
-        super().__init__(f"partition {partition} of the consumer {consumer!r} was taken over by another process")
-        self.consumer = consumer
-        self.partition = partition
 
 
 class OutboxFull(MilepostError):

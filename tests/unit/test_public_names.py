@@ -67,7 +67,6 @@ NAMES = [
     "KeyValueNE",
     "KeyValueNotContained",
     "KeyValueNotInList",
-    "LeaseLost",
     "ListenerHandle",
     "ManagerClosed",
     "ManagerStatus",
