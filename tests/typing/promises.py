@@ -13,7 +13,12 @@ from milepost import (
     ChangeLogEntry,
     CountLimiter,
     CountTracker,
+    Event,
+    EventBus,
+    EventContext,
+    EventStream,
     Explanation,
+    FailedDelivery,
     KeyExists,
     KeyValueEQ,
     NumericTracker,
@@ -22,6 +27,7 @@ from milepost import (
     TrackedDict,
     TrackedList,
     TrackedSet,
+    TraceNode,
     TrackerEvent,
     TrackerLimited,
     TrackerSnapshot,
@@ -120,3 +126,34 @@ def containers(items: TrackedList[int], tags: TrackedSet[str]) -> None:
     assert_type(items[0], int)
     assert_type(tags.pop(), str)
     tracked["b"] = "text"  # type: ignore[assignment]  # pyright: ignore[reportArgumentType]
+
+
+async def the_bus(manager: TrackingManager) -> None:
+    """Decorators leave functions what they are; what is read back has its type."""
+    bus = manager.bus
+    assert_type(bus, EventBus)
+    on, when, middleware, emit = bus.handlers(durable="billing")
+
+    @on("order.*", timeout=5, concurrency=10)
+    @when(lambda ctx: ctx.payload["total"] > 0)
+    async def charge(ctx: EventContext) -> None:
+        assert_type(await ctx.emit("order.paid", {"total": 1}, delay=60), str)
+
+    @bus.event_handler("user.created")
+    async def welcome(event: Event) -> int:
+        return len(event.data)
+
+    @middleware
+    async def timing(ctx: EventContext, next: Any) -> None:
+        await next()
+
+    assert_type(await welcome(Event(name="user.created")), int)
+    assert_type(await emit("order.submitted", "order:1", {"total": 1}), str)
+    assert_type(await bus.publish_many([Event("x"), Event(name="y", data={"id": 1})]), list[str])
+    assert_type(await bus.get_failed_jobs(), list[FailedDelivery])
+    assert_type(await bus.trace("id"), TraceNode | None)
+    async with bus.subscribe("order.*", after="") as events:
+        assert_type(events, EventStream)
+        async for event in events:
+            assert_type(event, Event)
+    manager.feed("order.*", group=lambda event: event.data["user_id"])

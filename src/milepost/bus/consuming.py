@@ -32,6 +32,8 @@ _log = logging.getLogger("milepost")
 
 _PAUSE_AFTER_TROUBLE: Final = 1.0
 _BEATS_PER_LEASE: Final = 5
+_FINISHED_BEYOND: Final = 10
+"""How many times as many events as may be unfinished may be finished behind one that is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +97,15 @@ class _Flight:
 class _Partition:
     """A partition that is owned here."""
 
-    __slots__ = ("acknowledged", "done_to", "flights", "giving_up", "number", "read_to", "token")
+    __slots__ = ("acknowledged", "done_to", "flights", "giving_up", "number", "read_to", "token", "unfinished")
 
     def __init__(self, claim: Claim) -> None:
         self.number = claim.partition
         self.token = claim.token
         self.read_to = self.done_to = self.acknowledged = claim.position
         self.flights: deque[_Flight] = deque()
+        """What was read and cannot be acknowledged yet: it is not finished, or something before it is not."""
+        self.unfinished = 0
         self.giving_up = False
 
     def advance(self) -> bool:
@@ -142,6 +146,8 @@ class DurableConsumer:
         self._partitions: dict[int, _Partition] = {}
         self._poll = pace.poll if transport.lasting else None
         self._share_most = max(1, pace.in_flight // 4)
+        """Of one partition, so that a subject that is stuck leaves room for others."""
+        self._flights_most = _FINISHED_BEYOND * pace.in_flight
         self._news = Alarm(clock)
         self._progress = Alarm(clock)
         self._begun: asyncio.Future[None] | None = None
@@ -268,7 +274,7 @@ class DurableConsumer:
         wanted = {
             one.number: one
             for one in self._partitions.values()
-            if not one.giving_up and len(one.flights) < self._share_most
+            if not one.giving_up and one.unfinished < self._share_most and len(one.flights) < self._flights_most
         }
         if room <= 0 or not wanted or self._stopping:
             return False
@@ -285,6 +291,7 @@ class DurableConsumer:
             partition.flights.append(flight)
             partition.read_to = position
             if self._bus.matching(self.name, envelope.type):
+                partition.unfinished += 1
                 self._lines.accept(flight)
             else:
                 flight.done = True
@@ -309,8 +316,12 @@ class DurableConsumer:
         self.handled += 1
         flight.done = True
         partition = flight.partition
-        if partition is not None and partition.advance():
-            self._progress.ring()
+        if partition is not None:
+            partition.unfinished -= 1
+            if partition.advance():
+                self._progress.ring()
+            if partition.unfinished == self._share_most // 2:
+                self._news.ring()
         if not self._lines.pending or self._lines.pending == self._pace.in_flight // 2:
             self._news.ring()
 

@@ -91,7 +91,7 @@ class Publishing(Registering, BusParts):
             or current_run.get() is not None
         ):
             return await self._emit_any(self.envelope(event_type, subject, payload, extra), self.due(delay, at))
-        if subject is not None and subject.__class__ is not str:
+        if subject is not None and not isinstance(subject, str):
             subject = subject_name(subject)
         id = next(self._ids)
         envelope = Envelope(id, event_type, subject, checked_payload(payload), self._time())
@@ -177,7 +177,7 @@ class Publishing(Registering, BusParts):
             raise TypeError(f"event_type must be text, got {event_type!r}")
         if not event_type:
             raise ValueError("event_type must not be empty")
-        if subject is not None and subject.__class__ is not str:
+        if subject is not None and not isinstance(subject, str):
             subject = subject_name(subject)
         made = Envelope(next(self._ids), event_type, subject, checked_payload(payload), self._time())
         if extra:

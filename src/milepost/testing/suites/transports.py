@@ -482,6 +482,27 @@ class TransportSuite:
             await bus.settle()
             assert sorted(begun) == list(range(50))
 
+    async def test_a_stuck_subject_holds_back_only_itself(self) -> None:
+        """While one subject's handler hangs, hundreds of events of others in the same partition are handled."""
+        async with self.bus(pace=Pace(in_flight=8)) as bus:
+            may_go = asyncio.Event()
+            done: list[str] = []
+
+            @bus.on("job", durable="workers")
+            async def work(ctx: EventContext) -> None:
+                if ctx.subject.name == "stuck":
+                    await may_go.wait()
+                done.append(ctx.subject.name)
+
+            await bus.emit("job", "stuck")
+            for n in range(300):
+                await bus.emit("job", f"s{n}")
+            await eventually(lambda: len(done) == 300)
+            assert "stuck" not in done
+            may_go.set()
+            await bus.settle()
+            assert done[-1] == "stuck"
+
     # --- what lasts -----------------------------------------------------------------------
 
     async def test_everything_is_there_after_a_restart(self) -> None:
