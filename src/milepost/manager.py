@@ -171,7 +171,11 @@ class TrackingManager(Announcer):
         from milepost.bus.bus import EventBus
 
         given = self._bus_given
-        bus = given if isinstance(given, EventBus) else EventBus(given, clock=self._clock)
+        bus = (
+            given
+            if isinstance(given, EventBus)
+            else EventBus(given, clock=self._clock, close_timeout=self._close_timeout)
+        )
         bus.authority = self._authority
         return bus
 

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from typing import Any
 
+import anyio.from_thread
 import pytest
 
 from milepost import Event, EventBus, EventContext, InvalidDefinition
@@ -174,6 +175,21 @@ async def test_plain_handlers_do_not_hold_the_loop(bus: EventBus) -> None:
     await bus.settle()
     assert len(threads) == 1
     assert threads[0] != threading.get_ident()
+
+
+async def test_plain_handlers_emit_from_their_thread(bus: EventBus) -> None:
+    """A plain function emits through anyio; what it emits leaves when it succeeds, and knows its cause."""
+
+    @bus.on("x")
+    def handler(ctx: EventContext) -> None:
+        anyio.from_thread.run(ctx.emit, "y", {"n": 1})
+        if ctx.payload["fail"]:
+            raise ValueError
+
+    for fail in (True, False):
+        id = await bus.emit("x", "s", {"fail": fail})
+        await bus.settle()
+    assert [event.cause async for event in bus.history("y")] == [id]
 
 
 async def test_a_lambda_that_returns_an_awaitable(bus: EventBus) -> None:

@@ -518,3 +518,22 @@ async def test_a_cascade_without_end_stops(clock: ManualClock) -> None:
         assert isinstance(failed.error, CascadeLimit)
         assert failed.error.chain == ("ping", "pong", "ping", "pong", "ping", "pong", "ping")
         assert failed.attempts == 1
+
+
+async def test_closing_says_what_was_not_handled(caplog: pytest.LogCaptureFixture) -> None:
+    """A handler that does not end in time is cancelled when the bus closes, and the log says how much was left."""
+    bus = EventBus(close_timeout=0.05)
+    ended: list[str] = []
+
+    @bus.on("x")
+    async def hung(ctx: EventContext) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled")
+
+    await bus.emit("x", "s")
+    await bus.emit("x", "s")
+    await bus.aclose()
+    assert ended == ["cancelled"]
+    assert "2 events had not been handled" in caplog.text

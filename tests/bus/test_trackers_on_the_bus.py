@@ -15,6 +15,7 @@ from milepost import (
     EventBus,
     EventContext,
     ManagerClosed,
+    OutboxFull,
     SQLiteDataStore,
     SQLiteTransport,
     TrackerAllCompleted,
@@ -234,3 +235,18 @@ async def test_a_bus_of_ones_own(clock: ManualClock) -> None:
         assert [event.type async for event in bus.history()] == ["tracker.added"]
     with pytest.raises(ManagerClosed):
         await bus.emit("x")
+
+
+async def test_commits_are_refused_where_that_was_chosen(tmp_path: Path, clock: ManualClock) -> None:
+    """With a consumer that must not lapse, a commit with events is refused when it is too far behind: no progress."""
+    async with over(tmp_path / "t.db", clock=clock) as manager:
+        await manager.bus.declare_consumer(Consumer("strict", max_lag=3, on_lag="refuse"))
+        await manager.add_tracker("g", CountTracker(name="n", target=[1, 2, 3, 4, 5]))
+        await manager.track("g", {})
+        await manager.track("g", {})
+        with pytest.raises(OutboxFull, match="'strict'"):
+            await manager.track("g", {})
+        assert (await manager.get_trackers("g"))[0].progress == 2
+        await manager.bus.forget_consumer("strict")
+        assert (await manager.track("g", {})).ok
+        assert (await manager.get_trackers("g"))[0].progress == 3

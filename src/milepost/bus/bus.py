@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
@@ -32,6 +33,8 @@ from milepost.errors import InvalidDefinition, ManagerClosed
 from milepost.retries import RetryPolicy
 
 __all__ = ["BusStatus", "EventBus"]
+
+_log = logging.getLogger("milepost")
 
 
 class BusStatus(NamedTuple):
@@ -239,6 +242,9 @@ class EventBus(Publishing, Jobs, LookingBack):
                 for consumer in self._consumers.values():
                     await consumer.drain()
         finally:
+            unhandled = sum(lines.pending for lines in (self._lines, *(lines for lines, _ in self._former)))
+            if unhandled:
+                _log.warning("%d events had not been handled when the bus was closed", unhandled)
             for tasks in (self._tasks, *(tasks for _, tasks in self._former)):
                 await tasks.aclose()
             self._former.clear()

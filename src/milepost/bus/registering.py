@@ -41,7 +41,8 @@ class Registering(Decorators):
         """Register a handler.
 
         Args:
-            function: plain or async; takes a context. A plain one runs in a thread.
+            function: plain or async; takes a context. A plain one runs in a thread; it emits with
+                ``anyio.from_thread.run(ctx.emit, "order.paid")``.
             patterns: which events it wants: ``*`` is anything, dots included, ``?`` one character.
             filters: predicates that must hold besides, plain or async.
             takes_event: whether it gets the event instead of a context.

@@ -67,7 +67,7 @@ class Consumer:
         name: what processes that share its work call it.
         start: where it begins when it is declared for the first time: ``"kept"`` with the first event that is
             kept, ``"now"`` with the next one.
-        max_lag: how many events may be kept for it behind the newest; None for the transport's own size.
+        max_lag: how many events are kept for it behind the newest; None for any number.
         on_lag: what happens beyond that: it ``"lapse"``s, loudly, or what is published is ``"refuse"``d.
 
     Raises:
@@ -76,7 +76,7 @@ class Consumer:
 
     name: str
     start: Literal["kept", "now"] = "kept"
-    max_lag: int | None = None
+    max_lag: int | None = 1_000_000
     on_lag: Literal["lapse", "refuse"] = "lapse"
 
     def __post_init__(self) -> None:
