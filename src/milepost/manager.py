@@ -176,7 +176,7 @@ class TrackingManager(Announcer):
             if isinstance(given, EventBus)
             else EventBus(given, clock=self._clock, close_timeout=self._close_timeout)
         )
-        bus.authority = self._authority
+        bus.store = self.data_store
         return bus
 
     @classmethod

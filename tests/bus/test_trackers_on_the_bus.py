@@ -170,16 +170,17 @@ def over(path: Path, **settings: Any) -> TrackingManager:
     )
 
 
-async def test_durable_consumers_get_what_tracking_committed(tmp_path: Path, clock: ManualClock) -> None:
+@pytest.mark.parametrize("write", ["through", "behind"])
+async def test_durable_consumers_get_what_tracking_committed(write: str, tmp_path: Path, clock: ManualClock) -> None:
     """In one file the outbox is the stream: milestones from before a consumer's process began reach it, once."""
-    async with over(tmp_path / "t.db", clock=clock) as manager:
+    async with over(tmp_path / "t.db", clock=clock, write=write) as manager:
         await manager.bus.declare_consumer(Consumer("mail"))
         await manager.add_tracker("u", CountTracker(name="n", target=[1, 2]))
         await manager.track("u", {})
         await manager.track("u", {})
     heard: list[tuple[str, str]] = []
     for _ in range(2):
-        async with over(tmp_path / "t.db", clock=clock) as manager:
+        async with over(tmp_path / "t.db", clock=clock, write=write) as manager:
 
             @manager.bus.on("tracker.*completed", durable="mail")
             async def mail(ctx: EventContext) -> None:

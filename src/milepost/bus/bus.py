@@ -111,8 +111,8 @@ class EventBus(Publishing, Jobs, LookingBack):
         """Makes the ``ctx.subject`` of a name."""
         self._streams = ()
         self._former: list[tuple[Lines[Envelope | Again], Tasks]] = []
-        self.authority: object = None
-        """Who commits what tracking does; its outbox may be the transport's stream."""
+        self.store: object = None
+        """Where tracking is kept; its outbox may be the transport's stream."""
         self._arrange(MemoryTransport() if transport is None else transport, retry)
 
     def _arrange(self, transport: Transport, retry: RetryPolicy | None) -> None:
@@ -204,7 +204,7 @@ class EventBus(Publishing, Jobs, LookingBack):
 
     async def _start(self) -> None:
         await self.transport.open(self._clock)
-        self._carries_outbox = self.authority is not None and await self.transport.carries(self.authority)
+        self._carries_outbox = self.store is not None and await self.transport.carries(self.store)
         self._running = True
         for consumer in self._declared.values():
             await self.transport.declare(consumer)

@@ -50,6 +50,10 @@ class Registering(Decorators):
                 runs of it at a time; ``durable``, the name of a durable consumer it belongs to; ``breaker``, a
                 ``CircuitBreaker``; ``name``, what it is known by instead of the function's name.
 
+        A handler that is not durable hears what this process publishes, at most once. A durable consumer gets
+        every event at least once, from every process that shares the transport; those that share its name share
+        its work.
+
         Returns:
             The registration.
 

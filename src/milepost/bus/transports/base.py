@@ -133,8 +133,8 @@ class Transport(ABC):
     async def aclose(self) -> None:
         """Disconnect."""
 
-    async def carries(self, authority: object) -> bool:
-        """Whether the outbox of a cache or store IS this stream, so that its events need not be sent here."""
+    async def carries(self, store: object) -> bool:
+        """Whether the outbox of a store IS this stream, so that its events need not be sent here."""
         return False
 
     # --- the stream -----------------------------------------------------------------------

@@ -89,10 +89,10 @@ class SQLiteTransport(Transport):
             await asyncio.wait([self._appending])
         await self._client.aclose()
 
-    async def carries(self, authority: object) -> bool:
-        if not isinstance(authority, SQLiteDataStore) or not authority.keeps_events:
+    async def carries(self, store: object) -> bool:
+        if not isinstance(store, SQLiteDataStore) or not store.keeps_events:
             return False
-        return await anyio.to_thread.run_sync(_is_same_file, authority.path, self.path)
+        return await anyio.to_thread.run_sync(_is_same_file, store.path, self.path)
 
     # --- the stream -----------------------------------------------------------------------
 
