@@ -50,6 +50,8 @@ class BusStatus(NamedTuple):
     """Deliveries that failed for good, in this process."""
     lags: Mapping[str, int]
     """For each durable consumer about how many events it has not acknowledged."""
+    lapsed: Mapping[str, int]
+    """For each durable consumer up to how many events it has lost by being too far behind."""
 
 
 class EventBus(Publishing, Jobs, LookingBack):
@@ -351,6 +353,8 @@ class EventBus(Publishing, Jobs, LookingBack):
             consumer: its name, where it begins, its largest lag and what happens beyond that.
         """
         self._note_declared(consumer)
+        if consumer.name in self._consumers:
+            self._consumers[consumer.name].settings = consumer
         if self._running:
             await self.transport.declare(consumer)
         else:
@@ -403,4 +407,5 @@ class EventBus(Publishing, Jobs, LookingBack):
             running=sum(len(deliverer.runs) for deliverer in self._deliverers()),
             failed=self.failing.count,
             lags=await self.transport.lags(),
+            lapsed=await self.transport.lapsed(),
         )

@@ -19,6 +19,7 @@ from milepost._tasks import Tasks
 from milepost.bus.delivering import Deliverer
 from milepost.bus.envelope import Envelope
 from milepost.bus.handlers import Handler
+from milepost.bus.ids import derived_id
 from milepost.bus.lines import Lines
 from milepost.bus.transports.base import Batch, Claim, Consumer, FailedJob, Position, Transport
 from milepost.errors import InvalidDefinition, MilepostError
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["DurableConsumer", "Pace"]
 
 _log = logging.getLogger("milepost")
+
+EVENT_LAPSED: Final = "consumer.lapsed"
 
 _PAUSE_AFTER_TROUBLE: Final = 1.0
 _BEATS_PER_LEASE: Final = 5
@@ -135,7 +138,8 @@ class DurableConsumer:
     ) -> None:
         self.name = settings.name
         self._bus = bus
-        self._settings = settings
+        self.settings = settings
+        """May be changed before and after it was declared."""
         self._transport = transport
         self._clock = clock
         self._pace = pace
@@ -152,6 +156,7 @@ class DurableConsumer:
         self._progress = Alarm(clock)
         self._begun: asyncio.Future[None] | None = None
         self._stopping = False
+        self._lapsed = 0
         self.handled = 0
         """Events that came to their end here."""
 
@@ -212,9 +217,10 @@ class DurableConsumer:
         while True:
             try:
                 if not declared:
-                    await self._transport.declare(self._settings)
+                    await self._transport.declare(self.settings)
                     declared = True
                 await self._beat()
+                await self._announce_lapse()
             except MilepostError as error:
                 _log.warning("the leases of %r could not be renewed: %s", self.name, error)
             else:
@@ -239,6 +245,16 @@ class DurableConsumer:
             for claim in await self._transport.claim(self.name, self._owner, self._pace.held_for, most):
                 self._partitions[claim.partition] = _Partition(claim)
             self._news.ring()
+
+    async def _announce_lapse(self) -> None:
+        """Say so, once among all processes, where the consumer was too far behind and lost events."""
+        lapsed = (await self._transport.lapsed()).get(self.name, 0)
+        if lapsed > self._lapsed:
+            lost, self._lapsed = lapsed - self._lapsed, lapsed
+            payload = {"consumer": self.name, "lost": lost, "lost_in_all": lapsed}
+            envelope = self._bus.envelope(EVENT_LAPSED, None, payload, {})
+            envelope.id = derived_id(self.name, "", str(lapsed), EVENT_LAPSED)
+            await self._bus.send([(envelope, None)], inside=True)
 
     async def _give_back(self) -> None:
         """Give up those partitions that others should have and of which nothing is in flight."""

@@ -20,6 +20,7 @@ __all__ = [
     "has_retries",
     "keep_retries",
     "lags",
+    "lapsed",
     "leave",
     "put_failed",
     "release_shares",
@@ -117,6 +118,11 @@ def lags(connection: sqlite3.Connection) -> dict[str, int]:
     last = last_position(connection)
     rows = connection.execute("SELECT consumer, min(position) FROM shares GROUP BY consumer")
     return {name: last - slowest for name, slowest in rows}
+
+
+def lapsed(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how much each consumer has lost."""
+    return dict(connection.execute("SELECT name, lapsed FROM consumers").fetchall())
 
 
 class FailedRow(NamedTuple):

@@ -87,7 +87,8 @@ CREATE INDEX IF NOT EXISTS delayed_by_due ON delayed (due);
 CREATE TABLE IF NOT EXISTS consumers (
     name    TEXT PRIMARY KEY,
     max_lag INTEGER,
-    on_lag  TEXT NOT NULL
+    on_lag  TEXT NOT NULL,
+    lapsed  INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
 -- One row for each partition of a consumer. The token grows with each owner: an older one cannot acknowledge.

@@ -112,7 +112,9 @@ def trim(connection: sqlite3.Connection, size: int) -> None:
         (last,),
     )
     for name, most, slowest in rows.fetchall():
-        _log.error("the durable consumer %r was too far behind and lost up to %d events", name, last - most - slowest)
+        lost = last - most - slowest
+        _log.error("the durable consumer %r was too far behind and lost up to %d events", name, lost)
+        connection.execute("UPDATE consumers SET lapsed = lapsed + ? WHERE name = ?", (lost, name))
         connection.execute("UPDATE shares SET position = max(position, ?) WHERE consumer = ?", (last - most, name))
     slowest = connection.execute("SELECT min(position) FROM shares").fetchone()[0]
     behind = last - size if slowest is None else min(last - size, slowest)

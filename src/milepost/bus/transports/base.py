@@ -269,6 +269,10 @@ class Transport(ABC):
     async def lags(self) -> dict[str, int]:
         """Return for each consumer about how many events it has not acknowledged."""
 
+    @abstractmethod
+    async def lapsed(self) -> dict[str, int]:
+        """Return for each consumer up to how many events it has lost by being too far behind."""
+
     # --- failed deliveries ----------------------------------------------------------------
 
     @abstractmethod

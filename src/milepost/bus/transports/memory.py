@@ -69,8 +69,6 @@ class MemoryTransport(ImmediateTransport):
         self._failed: dict[str, FailedJob] = {}
         self._asked: set[str] = set()
         self._taken: dict[str, float] = {}
-        self.lapsed = 0
-        """Events that a durable consumer lost because it was too far behind."""
 
     async def open(self, clock: Clock) -> None:
         self._clock = clock
@@ -120,7 +118,6 @@ class MemoryTransport(ImmediateTransport):
             slowest = consuming.slowest + 1
             if most is not None and last - slowest + 1 > most and consuming.settings.on_lag == "lapse":
                 lost = consuming.lapse_to(last - most)
-                self.lapsed += lost
                 _log.error("the durable consumer %r was too far behind and lost up to %d events",
                            consuming.settings.name, lost)  # fmt: skip
                 slowest = consuming.slowest + 1
@@ -262,6 +259,9 @@ class MemoryTransport(ImmediateTransport):
     async def lags(self) -> dict[str, int]:
         return {name: self._last - consuming.slowest for name, consuming in self._consumers.items()}
 
+    async def lapsed(self) -> dict[str, int]:
+        return {name: consuming.lapsed for name, consuming in self._consumers.items()}
+
     # --- failed deliveries ----------------------------------------------------------------
 
     async def put_failed(self, job: FailedJob) -> None:
@@ -329,6 +329,7 @@ class _Consuming:
         self.settings = settings
         self.shares = [_Share(start) for _ in range(partitions)]
         self.members: dict[str, float] = {}
+        self.lapsed = 0
 
     @property
     def slowest(self) -> int:
@@ -340,6 +341,7 @@ class _Consuming:
         lost = position - self.slowest
         for share in self.shares:
             share.position = max(share.position, position)
+        self.lapsed += lost
         return lost
 
 

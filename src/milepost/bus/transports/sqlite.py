@@ -229,6 +229,9 @@ class SQLiteTransport(Transport):
     async def lags(self) -> dict[str, int]:
         return await self._client.read(consumers.lags)
 
+    async def lapsed(self) -> dict[str, int]:
+        return await self._client.read(consumers.lapsed)
+
     # --- failed deliveries ----------------------------------------------------------------
 
     async def put_failed(self, job: FailedJob) -> None:

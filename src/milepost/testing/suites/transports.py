@@ -195,6 +195,29 @@ class TransportSuite:
                 await transport.append([event(f"{n}")])
             assert (await transport.lags())["slow"] < 100
             assert "'slow' was too far behind" in caplog.text
+            assert 0 < (await transport.lapsed())["slow"] < 100
+
+    async def test_a_lapse_is_an_event(self) -> None:
+        """A consumer that has lost events is announced to the handlers of the bus, and its status says so."""
+        async with self.bus(self.connect(size=10), pace=Pace(in_flight=1)) as bus:
+            may_go = asyncio.Event()
+            lost: list[str] = []
+
+            @bus.on("job", durable="slow")
+            async def work(ctx: EventContext) -> None:
+                await may_go.wait()
+
+            @bus.on("consumer.lapsed")
+            async def watch(ctx: EventContext) -> None:
+                lost.append(ctx.payload["consumer"])
+
+            await bus.declare_consumer(Consumer("slow", max_lag=30))
+            for n in range(100):
+                await bus.emit("job", f"s{n}")
+            assert (await bus.status()).lapsed["slow"] > 0
+            await self.clock.advance(10)
+            await eventually(lambda: lost == ["slow"])
+            may_go.set()
 
     async def test_publishing_is_refused_where_that_was_chosen(self) -> None:
         """With ``on_lag="refuse"`` nothing is published beyond the largest lag, and nothing is lost."""
