@@ -32,6 +32,8 @@ __all__ = [
 _log = logging.getLogger("milepost")
 
 _PAGE: Final = 500
+_LAPSES_BY: Final = 10
+"""One that lapses gives up a tenth of its largest lag at once, so that it does not lapse with every event."""
 _PAGES: Final = 20
 """How many pages one read goes through at most, where nearly nothing in them is wanted."""
 
@@ -112,10 +114,10 @@ def trim(connection: sqlite3.Connection, size: int) -> None:
         (last,),
     )
     for name, most, slowest in rows.fetchall():
-        lost = last - most - slowest
+        lost = last - most - slowest + most // _LAPSES_BY
         _log.error("the durable consumer %r was too far behind and lost up to %d events", name, lost)
         connection.execute("UPDATE consumers SET lapsed = lapsed + ? WHERE name = ?", (lost, name))
-        connection.execute("UPDATE shares SET position = max(position, ?) WHERE consumer = ?", (last - most, name))
+        connection.execute("UPDATE shares SET position = max(position, ?) WHERE consumer = ?", (slowest + lost, name))
     slowest = connection.execute("SELECT min(position) FROM shares").fetchone()[0]
     behind = last - size if slowest is None else min(last - size, slowest)
     connection.execute("DELETE FROM outbox WHERE position <= ?", (behind,))

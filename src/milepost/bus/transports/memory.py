@@ -31,6 +31,8 @@ _log = logging.getLogger("milepost")
 _WIDTH: Final = 20
 """Positions are numbers of this many digits."""
 
+_LAPSES_BY: Final = 10
+"""One that lapses gives up a tenth of its largest lag at once, so that it does not lapse with every event."""
 _KEPT_FAILURES: Final = 100_000
 
 
@@ -117,7 +119,7 @@ class MemoryTransport(ImmediateTransport):
             most = consuming.settings.max_lag
             slowest = consuming.slowest + 1
             if most is not None and last - slowest + 1 > most and consuming.settings.on_lag == "lapse":
-                lost = consuming.lapse_to(last - most)
+                lost = consuming.lapse_to(last - most + most // _LAPSES_BY)
                 _log.error("the durable consumer %r was too far behind and lost up to %d events",
                            consuming.settings.name, lost)  # fmt: skip
                 slowest = consuming.slowest + 1
