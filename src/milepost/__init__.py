@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from milepost.bus.listeners import ListenerHandle as ListenerHandle
     from milepost.bus.streams import EventStream as EventStream
     from milepost.bus.subscriptions import Subscription as Subscription
+    from milepost.bus.trace import TraceNode as TraceNode
+    from milepost.bus.transports.base import Consumer as Consumer
+    from milepost.bus.transports.base import Transport as Transport
+    from milepost.bus.transports.memory import MemoryTransport as MemoryTransport
+    from milepost.bus.transports.sqlite import SQLiteTransport as SQLiteTransport
     from milepost.changes.actors import tracking_actor as tracking_actor
     from milepost.changes.attributes import TrackedAttributes as TrackedAttributes
     from milepost.changes.configuration import load_observers_from_json as load_observers_from_json
@@ -42,11 +47,6 @@ if TYPE_CHECKING:
     from milepost.changes.observers import logging_observer as logging_observer
     from milepost.changes.observers import telemetry_observer as telemetry_observer
     from milepost.changes.sets import TrackedSet as TrackedSet
-    from milepost.bus.trace import TraceNode as TraceNode
-    from milepost.bus.transports.base import Consumer as Consumer
-    from milepost.bus.transports.base import Transport as Transport
-    from milepost.bus.transports.memory import MemoryTransport as MemoryTransport
-    from milepost.bus.transports.sqlite import SQLiteTransport as SQLiteTransport
     from milepost.conditions.base import BaseCondition as BaseCondition
     from milepost.conditions.combinators import (
         AllOf as AllOf,
@@ -379,16 +379,16 @@ __all__ = [
     "BaseTracker",
     "BusStatus",
     "CacheUnavailable",
+    "CascadeLimit",
     "ChangeCollector",
     "ChangeLogEntry",
+    "CircuitBreaker",
+    "CircuitOpen",
     "CommitConflict",
     "CommitUncertain",
     "ConflictingNameError",
-    "ContainerLocked",
-    "CascadeLimit",
-    "CircuitBreaker",
-    "CircuitOpen",
     "Consumer",
+    "ContainerLocked",
     "CountLimiter",
     "CountTracker",
     "Event",
@@ -400,9 +400,9 @@ __all__ = [
     "FilteredObserver",
     "HttpExporter",
     "InvalidDefinition",
+    "JobNotFound",
     "JsonLinesExporter",
     "KafkaExporter",
-    "JobNotFound",
     "KeyExists",
     "KeyNotExists",
     "KeyValueComparison",
@@ -475,16 +475,16 @@ __all__ = [
     "UnknownKindError",
     "WouldBe",
     "async_queue_observer",
+    "event_bus",
+    "event_handler",
     "filtered_observer",
+    "init",
     "json_file_observer",
     "load_observers_from_json",
     "logging_observer",
+    "partition_of",
     "telemetry_observer",
     "tracking_actor",
-    "event_bus",
-    "event_handler",
-    "init",
-    "partition_of",
     "where",
 ]
 

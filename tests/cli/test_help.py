@@ -9,7 +9,7 @@ import pytest
 from milepost.cli.app import app
 from tests.cli.program import Run, only_line
 
-GROUP = ("changes show", "changes tail", "changes demo")
+GROUP = ("changes show", "changes tail", "changes demo", "failed list", "failed retry", "failed remove")
 COMMANDS = ("demo", "track", "show", "groups", "explain", "events", "add", "reset", "remove")
 
 
@@ -25,7 +25,7 @@ def test_every_command_is_described_here() -> None:
     """A new command finds its place in these tests."""
     assert {command.callback.__name__ for command in app.registered_commands if command.callback} == set(COMMANDS)
     assert {
-        f"{group.name} {command.callback.__name__}"
+        f"{group.name} {command.name or command.callback.__name__}"
         for group in app.registered_groups
         if group.typer_instance is not None
         for command in group.typer_instance.registered_commands

@@ -282,7 +282,7 @@ def test_tracked_containers_know_who_changed_what_and_take_it_back(run: Run) -> 
 
 def test_order_cascade_shows_the_way_of_an_order_and_a_failing_payment(run: Run) -> None:
     """An order causes what follows it; a payment that fails is retried, kept, and goes on when it is run again."""
-    lines = run("10_order_cascade.py")
+    lines = run("11_order_cascade.py")
     begin = lines.index("what it caused:")
     assert lines[begin + 1 : begin + 5] == [
         "order.submitted of order:1",
@@ -300,7 +300,7 @@ def test_order_cascade_shows_the_way_of_an_order_and_a_failing_payment(run: Run)
 
 def test_no_infinite_loop_ends_three_ways(run: Run) -> None:
     """Looking first and filtering end a loop quietly; where nobody thought of it the chain is named."""
-    assert run("11_no_infinite_loop.py") == [
+    assert run("12_no_infinite_loop.py") == [
         "look first: 5 runs, room:1 has 22.0 degrees",
         "filter: 1 run, prices [1.2345, 1.2]",
         "nobody thought of it: 7 runs, then",
@@ -311,7 +311,7 @@ def test_no_infinite_loop_ends_three_ways(run: Run) -> None:
 
 def test_circuit_breaker_lets_events_wait_and_loses_none(run: Run) -> None:
     """While the circuit is open nothing is tried; afterwards everything that waited is done, and what had failed."""
-    lines = run("12_circuit_breaker.py")
+    lines = run("13_circuit_breaker.py")
     assert after(lines, "the service is down:") == ["sending mail 1", "sending mail 2"]
     assert "circuit open: True, waiting: 3" in lines
     heading = "the service is up again, a minute later:"
@@ -321,7 +321,7 @@ def test_circuit_breaker_lets_events_wait_and_loses_none(run: Run) -> None:
 
 def test_dead_letters_are_heard_of_and_removed(run: Run) -> None:
     """What fails for good is announced, kept with its reason, and can be removed."""
-    lines = run("13_dead_letters.py")
+    lines = run("14_dead_letters.py")
     assert "  dead letter: number.received {'text': 'a dozen'} after 2 attempts" in lines
     assert lines[-2:] == [
         "kept: ValueError: invalid literal for int() with base 10: 'a dozen'",
@@ -331,7 +331,7 @@ def test_dead_letters_are_heard_of_and_removed(run: Run) -> None:
 
 def test_shared_work_survives_a_killed_process(run: Run) -> None:
     """With one of three processes killed every job is done, none is written twice, each customer's are in order."""
-    assert run("14_shared_work.py") == [
+    assert run("15_shared_work.py") == [
         "120 jobs for 6 customers, 3 processes",
         "one process was killed",
         "invoices written: 120, twice: 0",

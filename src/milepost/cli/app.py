@@ -67,8 +67,14 @@ def _help(command: Callable[..., Any]) -> str:
     return "\n\n".join(text if text.startswith(" ") else " ".join(text.split()) for text in paragraphs)
 
 
-def _add(command: Callable[..., Any], panel: str | None, examples: Sequence[str], within: typer.Typer = app) -> None:
-    within.command(help=_help(command), rich_help_panel=panel, epilog=_epilog(examples))(command)
+def _add(
+    command: Callable[..., Any],
+    panel: str | None,
+    examples: Sequence[str],
+    within: typer.Typer = app,
+    name: str | None = None,
+) -> None:
+    within.command(name, help=_help(command), rich_help_panel=panel, epilog=_epilog(examples))(command)
 
 
 def milepost(
@@ -110,22 +116,19 @@ app.add_typer(
 _add(changing.add, _CHANGE, changing.ADD_EXAMPLES)
 _add(changing.reset, _CHANGE, changing.RESET_EXAMPLES)
 _add(changing.remove, _CHANGE, changing.REMOVE_EXAMPLES)
-
-_failed = typer.Typer(
-    cls=OneLineErrors,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Deliveries of the event bus that failed for good: look at them, run them again, remove them.",
-    epilog=_epilog(failed.EXAMPLES),
-    no_args_is_help=True,
+failed_deliveries = typer.Typer(rich_markup_mode="rich")
+_add(failed.show, None, failed.SHOW_EXAMPLES, failed_deliveries, "list")
+_add(failed.retry, None, failed.RETRY_EXAMPLES, failed_deliveries)
+_add(failed.remove, None, failed.REMOVE_EXAMPLES, failed_deliveries)
+app.add_typer(
+    failed_deliveries,
+    name="failed",
+    callback=_print_help,
+    invoke_without_command=True,
+    help="Deliveries of the event bus that failed for good.",
+    rich_help_panel=_CHANGE,
+    epilog=_epilog((*failed.SHOW_EXAMPLES[:1], *failed.RETRY_EXAMPLES[:1], *failed.REMOVE_EXAMPLES[1:])),
 )
-for command, examples in (
-    (failed.list_, failed.LIST_EXAMPLES),
-    (failed.retry, failed.RETRY_EXAMPLES),
-    (failed.remove, failed.REMOVE_EXAMPLES),
-):
-    _failed.command(command.__name__.strip("_"), help=_help(command), epilog=_epilog(examples))(command)
-app.add_typer(_failed, name="failed", rich_help_panel=_CHANGE)
 
 
 def run() -> None:

@@ -15,9 +15,9 @@ from milepost.cli.failing import BadInput, run_async
 from milepost.cli.options import DEFAULT_DATABASE, AsJson, Database, unicode_text
 from milepost.cli.printing import console, counted, note, printable
 
-__all__ = ["EXAMPLES", "LIST_EXAMPLES", "REMOVE_EXAMPLES", "RETRY_EXAMPLES", "list_", "remove", "retry"]
+__all__ = ["REMOVE_EXAMPLES", "RETRY_EXAMPLES", "SHOW_EXAMPLES", "remove", "retry", "show"]
 
-LIST_EXAMPLES: Final = ("milepost failed list", "milepost failed list 'order.*' --json | jq .traceback -r")
+SHOW_EXAMPLES: Final = ("milepost failed list", "milepost failed list 'order.*' --json | jq .traceback -r")
 RETRY_EXAMPLES: Final = (
     "milepost failed retry 4d7c0a31f2e85b96a0c1d2e3f4051627",
     "milepost failed retry --all 'order.*'",
@@ -26,7 +26,6 @@ REMOVE_EXAMPLES: Final = (
     "milepost failed remove 4d7c0a31f2e85b96a0c1d2e3f4051627",
     "milepost failed remove --all 'test.*'",
 )
-EXAMPLES: Final = (LIST_EXAMPLES[0], RETRY_EXAMPLES[0], REMOVE_EXAMPLES[1])
 
 Pattern = Annotated[
     str,
@@ -48,7 +47,7 @@ All = Annotated[
 ]
 
 
-def list_(pattern: Pattern = "*", database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+def show(pattern: Pattern = "*", database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
     """List the deliveries that failed for good, the oldest first.
 
     With --json each is a line with its event and its traceback.
@@ -58,7 +57,7 @@ def list_(pattern: Pattern = "*", database: Database = DEFAULT_DATABASE, as_json
         if as_json:
             print(json.dumps(_described(job)))
         else:
-            _show(job)
+            _print(job)
     if not jobs:
         note(f"nothing has failed in {shown(database)}")
 
@@ -82,7 +81,7 @@ def _described(job: FailedDelivery) -> dict[str, object]:
     }
 
 
-def _show(job: FailedDelivery) -> None:
+def _print(job: FailedDelivery) -> None:
     about = printable(job.event.subject or "-")
     again = ", to be run again" if job.retrying else ""
     screen = console()

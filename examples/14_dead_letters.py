@@ -2,7 +2,7 @@
 
 Shows ``event.failed``, a middleware that reports failures, and looking at and removing failed deliveries.
 
-    python examples/13_dead_letters.py
+    python examples/14_dead_letters.py
 """
 
 import asyncio

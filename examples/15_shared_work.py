@@ -3,7 +3,7 @@
 Each job is done at least once, in order for each customer. What a process had not acknowledged when it was
 killed another one does again; what a job emits is not doubled by that.
 
-    python examples/14_shared_work.py
+    python examples/15_shared_work.py
 """
 
 import asyncio

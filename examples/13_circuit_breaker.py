@@ -3,7 +3,7 @@
 After two failures in a row the circuit is open and events wait. After a minute one is tried; when it
 succeeds, the others follow. The clock is the test clock, so that nobody has to wait that minute.
 
-    python examples/12_circuit_breaker.py
+    python examples/13_circuit_breaker.py
 """
 
 import asyncio

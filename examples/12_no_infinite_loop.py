@@ -3,7 +3,7 @@
 A handler that changes what it listens to would trigger itself for ever. It can look before it acts; it can
 be told apart by a filter; and where nobody thought of it, the bus ends the chain and names it.
 
-    python examples/11_no_infinite_loop.py
+    python examples/12_no_infinite_loop.py
 """
 
 import asyncio

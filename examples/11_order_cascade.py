@@ -2,7 +2,7 @@
 
 Shows a cascade of events, retries, the list of failed deliveries, and running one again.
 
-    python examples/10_order_cascade.py
+    python examples/11_order_cascade.py
 """
 
 import asyncio
