@@ -132,6 +132,26 @@ async def test_a_job_that_waits_for_its_retry_can_be_removed(bus: EventBus, cloc
     assert await bus.get_failed_jobs() == []
 
 
+async def test_a_job_that_waits_for_its_concurrency_can_be_removed(bus: EventBus) -> None:
+    """Removing a job that waits until fewer runs of its handler are under way ends it, and nobody else."""
+    may_end = asyncio.Event()
+    ran: list[str] = []
+
+    @bus.on("job", concurrency=1)
+    async def work(ctx: EventContext) -> None:
+        ran.append(ctx.subject.name)
+        await may_end.wait()
+
+    ids = [await bus.emit("job", f"s{n}") for n in range(3)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert await bus.remove_job(ids[1])
+    may_end.set()
+    await bus.settle()
+    assert ran == ["s0", "s2"]
+    assert (await bus.status()).running == 0
+
+
 async def test_a_hung_plain_handler_is_given_up(clock: ManualClock) -> None:
     """A plain handler that hangs in its thread does not hang the bus: its timeout ends the wait."""
     may_end = threading.Event()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Coroutine, Iterator
 from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final
@@ -110,7 +110,7 @@ class Deliverer:
             envelope = run.envelope
             _log.info("%s failed on %s of %s and is tried again in %g s: %r", handler.identity, envelope.type,
                       envelope.subject, pause, failure)  # fmt: skip
-            if not await self._pause(run, pause):
+            if not await self._still_wanted_after(self.clock.sleep(pause), run):
                 return
             following = Run(self, handler, envelope)
             following.attempt = run.attempt + 1
@@ -126,20 +126,22 @@ class Deliverer:
         permits = self._permits.get(handler)
         if permits is None:
             permits = self._permits[handler] = asyncio.Semaphore(handler.concurrency or 1)
-        if permits.locked():
-            await self.lines.parked(permits.acquire())
-        else:
+        if not permits.locked():
             await permits.acquire()
+        elif not await self._still_wanted_after(permits.acquire(), run):
+            return None
         try:
             return await self._attempt(handler, run)
         finally:
             permits.release()
 
-    async def _pause(self, run: Run, seconds: float) -> bool:
-        """Wait before a retry; return whether it is still wanted."""
+    async def _still_wanted_after(self, waiting: Awaitable[Any], run: Run) -> bool:
+        """Wait, before an attempt or between two, in nobody's way; return whether the run was not removed meanwhile."""
+        if run.task is None:
+            run.task = asyncio.current_task()
         self.runs.add(run)
         try:
-            await self.lines.parked(self.clock.sleep(seconds))
+            await self.lines.parked(waiting)
         except asyncio.CancelledError:
             if not _was_removed(run):
                 raise
