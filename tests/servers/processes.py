@@ -12,9 +12,16 @@ from pathlib import Path
 
 import pytest
 
+_BUS = 10000
 
-def free_ports(number: int) -> list[int]:
-    """Return ports of the loopback address that nobody listens on; cluster buses take those 10000 above."""
+
+def free_ports(number: int, *, with_bus: bool = False) -> list[int]:
+    """Return ports of the loopback address that nobody listens on.
+
+    Args:
+        number: how many.
+        with_bus: whether the port 10000 above each has to be free too: nodes of a cluster talk to each other there.
+    """
     found: list[int] = []
     held: list[socket.socket] = []
     try:
@@ -22,12 +29,22 @@ def free_ports(number: int) -> list[int]:
             listener = socket.create_server(("127.0.0.1", 0))
             held.append(listener)
             port = listener.getsockname()[1]
-            if port < 50000:
+            if not with_bus or _is_free(port + _BUS):
                 found.append(port)
     finally:
         for listener in held:
             listener.close()
     return found
+
+
+def _is_free(port: int) -> bool:
+    if port > 65535:
+        return False
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 class ServerProcess:

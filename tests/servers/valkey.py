@@ -69,7 +69,7 @@ class ValkeyCluster:
     """
 
     def __init__(self, folder: Path) -> None:
-        ports = free_ports(3)
+        ports = free_ports(3, with_bus=True)
         options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]
         self.nodes = [ValkeyServer(folder / str(port), port, options) for port in ports]
 

@@ -12,9 +12,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import hiredis
-
 from milepost.backends.redis.errors import driver
+from milepost.errors import MissingExtra
+
+try:
+    import hiredis
+except ModuleNotFoundError as error:
+    if error.name != "hiredis":
+        raise
+    raise MissingExtra("redis", "hiredis") from None
 
 __all__ = ["Lane", "lane_of"]
 
