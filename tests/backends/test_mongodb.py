@@ -25,7 +25,7 @@ class WireSuite(DataStoreSuite):
     @pytest.fixture(autouse=True)
     async def _own_database(self, mongodb: MongoServer) -> AsyncIterator[None]:
         self.server = mongodb
-        self.settings = {"database": mongodb.new_database(), "lease_seconds": 1}
+        self.settings = {"database": mongodb.new_database(), "lease_seconds": 2}
         yield
         async with AsyncMongoClient(mongodb.url) as client:
             await client.drop_database(self.settings["database"])
@@ -79,6 +79,6 @@ class TestOnMongomock(DataStoreSuite):
         monkeypatch.setattr(BulkOperationBuilder, "add_update", add_update_of_today)
 
     def connect(self) -> MongoDBDataStore:
-        return MongoDBDataStore(client=self.client, lease_seconds=1)
+        return MongoDBDataStore(client=self.client, lease_seconds=2)
 
     test_a_batch_has_independent_outcomes = None  # its bulk_write tells the wrong index of what was upserted

@@ -375,8 +375,8 @@ async def test_a_holder_that_died_is_not_waited_for_long(mongodb: MongoServer) -
     """Its lease runs out; meanwhile who wants it waits rather than being refused."""
     database = mongodb.new_database()
     async with (
-        opened(mongodb.url, database, lease_seconds=0.5) as dead,
-        opened(mongodb.url, database, lease_seconds=0.5) as next_one,
+        opened(mongodb.url, database, lease_seconds=1.5) as dead,
+        opened(mongodb.url, database, lease_seconds=1.5) as next_one,
     ):
         await dead.lease(exclusive=True)
         renewing = dead._lease._renewing
@@ -384,14 +384,14 @@ async def test_a_holder_that_died_is_not_waited_for_long(mongodb: MongoServer) -
         renewing.cancel()  # as if it had been killed
         await asyncio.wait_for(next_one.lease(exclusive=True), 10)
         with pytest.raises(StoreLeased, match='write="behind" needs it alone'):
-            async with opened(mongodb.url, database, lease_seconds=0.5) as late:
+            async with opened(mongodb.url, database, lease_seconds=1.5) as late:
                 await late.lease(exclusive=True)
 
 
 async def test_a_holder_that_slept_too_long_writes_no_more(mongodb: MongoServer) -> None:
     """A process that was taken for dead refuses to write when it wakes up."""
     database = mongodb.new_database()
-    async with opened(mongodb.url, database, lease_seconds=0.5) as store:
+    async with opened(mongodb.url, database, lease_seconds=1.5) as store:
         await store.lease(exclusive=True)
         async with AsyncMongoClient[dict[str, Any]](mongodb.url) as client:
             await client[database]["leases"].delete_many({})
@@ -407,7 +407,7 @@ async def test_a_holder_that_slept_too_long_writes_no_more(mongodb: MongoServer)
 async def test_of_many_that_want_it_alone_at_once_one_gets_it(mongodb: MongoServer) -> None:
     """However they overlap, never two, and not none."""
     database = mongodb.new_database()
-    stores = [MongoDBDataStore(mongodb.url, database=database, lease_seconds=0.5) for _ in range(5)]
+    stores = [MongoDBDataStore(mongodb.url, database=database, lease_seconds=1.5) for _ in range(5)]
     try:
         for store in stores:
             await store.open(ManualClock(), 256)
@@ -416,3 +416,17 @@ async def test_of_many_that_want_it_alone_at_once_one_gets_it(mongodb: MongoServ
     finally:
         for store in stores:
             await store.aclose()
+
+
+async def test_one_of_several_that_slept_goes_on(mongodb: MongoServer) -> None:
+    """Where nobody has taken the database alone meanwhile, a process that shares it takes its share again."""
+    database = mongodb.new_database()
+    async with opened(mongodb.url, database, lease_seconds=1.5) as store:
+        await store.lease(exclusive=False)
+        async with AsyncMongoClient[dict[str, Any]](mongodb.url) as client:
+            leases = client[database]["leases"]
+            await leases.delete_many({})
+            async with asyncio.timeout(10):
+                while not await leases.count_documents({"held": True}):
+                    await asyncio.sleep(0.01)
+        assert isinstance(await send(store, "a", None, {"x": "1"}), Committed)

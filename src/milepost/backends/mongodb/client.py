@@ -1,14 +1,13 @@
 """The connection: a client of our own or somebody else's, its collections, retries and errors.
 
-Motor's ``AsyncIOMotorClient`` and PyMongo's ``AsyncMongoClient`` differ in what they return from
-``close``; everything else that is used here is awaitable in both, or a cursor with ``to_list``.
+What is used of a client is the same in Motor's ``AsyncIOMotorClient`` and PyMongo's ``AsyncMongoClient``:
+methods that are awaitable in both, and cursors with ``to_list``. They differ in ``close``, which is called
+for a client of our own only, and in ``aggregate``, which is not used.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
-import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeVar
@@ -28,6 +27,7 @@ from milepost.backends.mongodb.driver import (
 from milepost.backends.mongodb.errors import DRIVER_ERRORS, cause_of, judge
 from milepost.backends.mongodb.settings import Settings
 from milepost.errors import InvalidDefinition, StoreUnavailable
+from milepost.retries import RetryPolicy
 
 __all__ = ["MongoConnection", "Update", "find_all", "update_all"]
 
@@ -42,8 +42,7 @@ class Update(NamedTuple):
     upsert: bool = False
 
 
-_FIRST_PAUSE: Final = 0.02
-_LONGEST_PAUSE: Final = 1.0
+_PAUSES: Final = RetryPolicy.exponential(None, start=0.02, most=1.0)
 _DRIVER_IS_FIRST: Final = 2.0
 """How many seconds longer than the timeout one attempt may take: the driver's own times name the cause."""
 
@@ -58,7 +57,7 @@ class MongoConnection:
     def __init__(self, settings: Settings) -> None:
         self.name = settings.name
         self._settings = settings
-        self._owned: Any = None
+        self._owned: AsyncMongoClient[Any] | None = None
         self._working: set[asyncio.Task[Any]] = set()
         self._in_vain: set[asyncio.Task[Any]] = set()
         self.is_open = False
@@ -78,7 +77,7 @@ class MongoConnection:
             InvalidDefinition: when the driver refuses the settings.
         """
         settings = self._settings
-        client = settings.client
+        client: Any = settings.client
         if client is None:
             # in a thread: the driver reads files to find out what it runs on, and certificates
             client = self._owned = await anyio.to_thread.run_sync(self._new_client)
@@ -117,9 +116,7 @@ class MongoConnection:
         self.is_open = False
         owned, self._owned = self._owned, None
         if owned is not None:
-            closing = owned.close()
-            if inspect.isawaitable(closing):
-                await closing
+            await owned.close()
 
     # --- calling -----------------------------------------------------------------------
 
@@ -141,6 +138,8 @@ class MongoConnection:
             while not task.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()  # nobody is left to be told
             raise
 
     async def ask(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -160,8 +159,7 @@ class MongoConnection:
             raise StoreUnavailable(f"MongoDB at {self.name} is not open")
         loop = asyncio.get_running_loop()
         until = loop.time() + self._settings.timeout
-        pause = _FIRST_PAUSE
-        while True:
+        for pause in _PAUSES.delays():
             try:
                 async with asyncio.timeout(self._settings.timeout + _DRIVER_IS_FIRST):
                     return await work()
@@ -169,8 +167,8 @@ class MongoConnection:
                 in_vain = asyncio.current_task() in self._in_vain
                 if in_vain or not judge(error).passing or loop.time() + pause > until:
                     raise StoreUnavailable(f"MongoDB at {self.name}: {cause_of(error)}") from error
-            await asyncio.sleep(random.uniform(pause / 2, pause))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
+        raise AssertionError("there is no end to the pauses")
 
 
 async def find_all(collection: Any, filter: Mapping[str, Any], **options: Any) -> Sequence[dict[str, Any]]:

@@ -77,8 +77,7 @@ class Epochs:
 
     async def ask(self) -> int:
         """Read the present epoch; to be called from work that is done again when it fails."""
-        self.known = int((await self._state())["epoch"])
-        return self.known
+        return self._heard(await self._state())
 
     async def confirm(self) -> int:
         """Read the present epoch by way of a write: what was read before it is then known to last.
@@ -90,8 +89,12 @@ class Epochs:
         state: Document = await self._connection.meta.find_one_and_update(
             _STATE, {"$set": {"layout": _LAYOUT}}, return_document=ReturnDocument.AFTER
         )
-        self.known = int(state["epoch"])
-        return self.known
+        return self._heard(state)
+
+    def _heard(self, state: Document) -> int:
+        epoch = int(state["epoch"])
+        self.known = max(self.known, epoch)  # answers may overtake each other
+        return epoch
 
     async def advance(self, last_position: Callable[[], Awaitable[int]]) -> int:
         """Begin a new epoch and delete everything of earlier ones.

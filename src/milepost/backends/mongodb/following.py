@@ -40,6 +40,7 @@ class Follower:
         self._catalogue = catalogue
         self._layouts = layouts
         self._writer = writer
+        self._epoch = 0
 
     async def follow(self, changes: Sequence[RecordChange]) -> None:
         """Write changes. May be called again with the same ones when it raised.
@@ -49,6 +50,9 @@ class Follower:
             RecordTooLarge: when a group has outgrown what a document can hold; the others are written.
         """
         epoch = self._epochs.known
+        if epoch != self._epoch:  # what was seen of documents before a flush says nothing about those after it
+            self._layouts.clear()
+            self._epoch = epoch
         await self._catalogue.put({hash: text for c in changes for hash, text in c.definitions.items()}, epoch)
         await self._catalogue.learn_kinds({row.definition_hash for c in changes for row in c.puts.values()})
         too_large: list[str] = []

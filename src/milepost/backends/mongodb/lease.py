@@ -58,7 +58,7 @@ class Lease:
         loop = asyncio.get_running_loop()
         until = loop.time() + _MARGIN * self._seconds + 1
         seen: dict[ObjectId, object] = {}
-        while others := await self._connection.ask(lambda: self._try(exclusive)):
+        while others := await self._connection.ask(lambda: self._try(exclusive=exclusive)):
             for other in others:
                 renewed = seen.setdefault(other["_id"], other["at"]) != other["at"]
                 if (renewed and other["held"]) or loop.time() > until:
@@ -71,9 +71,9 @@ class Lease:
                         )
                     )
             await asyncio.sleep(random.uniform(0.5, 1.0) * self._seconds / _RENEWALS)
-        self._renewing = loop.create_task(self._renew(), name="milepost: lease")
+        self._renewing = loop.create_task(self._renew(exclusive=exclusive), name="milepost: lease")
 
-    async def _try(self, exclusive: bool) -> list[Document]:
+    async def _try(self, *, exclusive: bool) -> list[Document]:
         """Write this process's document and return those that exclude it; where there are any it is taken back."""
         leases = self._connection.leases
         await leases.update_one(
@@ -83,18 +83,17 @@ class Lease:
         )
         holders = {item["_id"]: item for item in await find_all(leases, {})}
         now = holders.pop(self._id)["at"]
-        others = [item for item in holders.values() if exclusive or item["exclusive"]]
-        dead = [item for item in others if now - item["at"] > timedelta(seconds=_MARGIN * self._seconds)]
+        dead = [item for item in holders.values() if now - item["at"] > timedelta(seconds=_MARGIN * self._seconds)]
         for item in dead:
             await leases.delete_one({"_id": item["_id"], "at": item["at"]})
-        alive = [item for item in others if item not in dead]
-        if alive:
+        others = [item for item in holders.values() if item not in dead and (exclusive or item["exclusive"])]
+        if others:
             await leases.delete_one({"_id": self._id})
         else:
             await leases.update_one({"_id": self._id}, {"$set": {"held": True}})
-        return alive
+        return others
 
-    async def _renew(self) -> None:
+    async def _renew(self, *, exclusive: bool) -> None:
         loop = asyncio.get_running_loop()
         renewed = loop.time()
         while True:
@@ -103,11 +102,12 @@ class Lease:
                 result = await self._connection.ask(
                     lambda: self._connection.leases.update_one({"_id": self._id}, {"$currentDate": {"at": True}})
                 )
+                gone = not result.matched_count and (exclusive or not await self._take_again())
             except StoreUnavailable as error:
                 _log.warning("the lease cannot be renewed: %s", error)
                 self.lost = self.lost or loop.time() - renewed > self._seconds
                 continue
-            if not result.matched_count:
+            if gone:
                 self.lost = True
                 _log.error(
                     "another process has taken MongoDB at %s for itself: this one did not answer for too long",
@@ -116,6 +116,11 @@ class Lease:
                 return
             renewed = loop.time()
             self.lost = False
+
+    async def _take_again(self) -> bool:
+        """Share the database again, after having been taken for dead; return whether nobody has it alone."""
+        others = await self._connection.ask(lambda: self._try(exclusive=False))
+        return not others
 
     async def release(self) -> None:
         """Let go, as far as the server answers."""
