@@ -13,13 +13,12 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator
 from typing import Any
 
-from milepost import RedisDataCache
 from milepost.backends.redis.scripts import script
 from tests.durability.workers import COMMAND, ROOT, Left, check_milestones, look
 from tests.faults.proxy import Proxy
+from tests.survival.following import check_followed
 from tests.survival.programs import Program, Run, main
 from tests.survival.servers import Servers, proxies_before, servers_for
-from tests.survival.where import Where, progress_in_store
 
 PROCESSES = 4
 AGAIN = 50
@@ -201,7 +200,7 @@ async def carry_out(run: Run) -> None:
         left = await look(servers.where(), ledger.targets)
         _compare(ledger, left)
         if servers.redis is not None and servers.where().lasts:
-            await _compare_store(ledger, servers.where())
+            await check_followed(run, servers.where(), Counter(ledger.group_of.values()))
 
 
 async def _crew(ledger: Ledger, servers: Servers) -> None:
@@ -228,34 +227,6 @@ def _compare(ledger: Ledger, left: Left) -> None:
         check_milestones(left, ledger.targets)
     except AssertionError as error:
         report.violations.append(f"milestones: {error}")
-
-
-async def _compare_store(ledger: Ledger, where: Where) -> None:
-    """Check that the store which follows has what Redis has, but for what Redis has marked for it.
-
-    What a worker had taken to save when it was killed is nobody else's for a while; a full dose waits for it.
-    """
-    report = ledger.run.report
-    wanted = {f"{group}.events": float(number) for group, number in Counter(ledger.group_of.values()).items()}
-    async with where.manager(flush_interval=0.2) as manager:
-        cache = manager.data_cache
-        assert isinstance(cache, RedisDataCache)
-        behind = await _behind(where, wanted)
-        marked = await cache.measure()
-        report.counts["groups that the store had yet to see"] += len(behind)
-        report.check(len(behind) <= marked, f"the store is behind by {behind}, and Redis knows of {marked}")
-        for _ in range(ledger.run.dose(0, 90)):
-            behind = await _behind(where, wanted)
-            if not behind:
-                break
-            await asyncio.sleep(1)
-        else:
-            report.check(not ledger.run.full, f"the store never saw {behind}")
-
-
-async def _behind(where: Where, wanted: dict[str, float]) -> list[str]:
-    found = await progress_in_store(where)
-    return [name for name, number in wanted.items() if found.get(name) != number]
 
 
 PROGRAM = Program(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import random
 import sys
 import tempfile
@@ -93,11 +94,28 @@ class Program:
     only_full: Sequence[str] = ()
 
 
+class _Failures(logging.Handler):
+    """Takes it for a violation when a background task fails: nobody else would hear of it."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(logging.WARNING)
+        self._report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self._report.violations.append(f"logged: {record.getMessage()}: {record.exc_info[1]!r}")
+
+
 def perform(program: Program, setup: str, seed: int, *, full: bool, folder: Path) -> Report:
     """Run a program in one set-up; print and return the report."""
     report = Report(f"{program.name} {setup} --seed {seed} --dose {'full' if full else 'small'}")
     begun = time.monotonic()
-    asyncio.run(program.carry_out(Run(setup, random.Random(seed), full, folder, report)))
+    failures = _Failures(report)
+    logging.getLogger("milepost").addHandler(failures)
+    try:
+        asyncio.run(program.carry_out(Run(setup, random.Random(seed), full, folder, report)))
+    finally:
+        logging.getLogger("milepost").removeHandler(failures)
     report.seconds = time.monotonic() - begun
     print(report, flush=True)
     return report

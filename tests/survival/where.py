@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -79,10 +80,16 @@ class Where(NamedTuple):
         return manager.data_cache if self.led_by_redis else manager.data_store
 
 
-async def progress_held(adapter: Authority) -> dict[str, float]:
-    """Return what an open adapter holds, without an engine around it: progress by group and name."""
+async def progress_held(adapter: Authority, keys: Sequence[str] | None = None) -> dict[str, float]:
+    """Return what an open adapter holds, without an engine around it: progress by group and name.
+
+    Args:
+        adapter: a cache or a store.
+        keys: of which groups; None for all.
+    """
     found: dict[str, float] = {}
-    keys = [key async for key in adapter.keys("*")]
+    if keys is None:
+        keys = [key async for key in adapter.keys("*")]
     texts: dict[str, str] = {}
     for start in range(0, len(keys), 500):
         for key, record in (await adapter.load(keys[start : start + 500])).items():
