@@ -58,6 +58,11 @@ class Proxy:
         """How many clients are connected."""
         return len(self._connections)
 
+    @property
+    def serving(self) -> frozenset[asyncio.Task[None]]:
+        """The tasks that serve them."""
+        return frozenset(self._connections)
+
     # --- what can go wrong -----------------------------------------------------------------
 
     async def refuse(self) -> None:

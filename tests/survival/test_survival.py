@@ -10,10 +10,10 @@ import pytest
 
 from tests.servers.mongodb import Unavailable
 from tests.servers.processes import missing
-from tests.survival import killed_workers, redis_killed, store_down
+from tests.survival import cancelled, killed_workers, redis_killed, store_down
 from tests.survival.programs import Program, perform
 
-PROGRAMS = (killed_workers.PROGRAM, redis_killed.PROGRAM, store_down.PROGRAM)
+PROGRAMS = (killed_workers.PROGRAM, redis_killed.PROGRAM, store_down.PROGRAM, cancelled.PROGRAM)
 FULL = os.environ.get("MILEPOST_DOSE") == "full"
 CASES = [
     pytest.param(program, setup, id=f"{program.name} {setup}")
