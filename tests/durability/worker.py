@@ -1,9 +1,10 @@
 """A process that tracks, and says what was acknowledged: one line of JSON on stdin, one line on stdout for each.
 
-The order is ``{"place", "write", "targets", "tasks", "events": [[group, event id or null], …], "stay": bool}``.
+The order is ``{"where": […], "targets", "tasks", "events": [[group, event id or null], …], "stay": bool, "doom"}``.
 It answers ``ready``, and begins when it is sent another line. Then it says ``done`` with the event id, the
-group and the ids of the events caused for each, ``tracked`` with the number of races it lost at the end, and
-``finished`` when it has closed. What tracks is declared for every group, so that nobody has to be first.
+group, the ids of the events caused and whether it was known already for each, ``tracked`` with the number of races
+it lost at the end, and ``finished`` when it has closed. What tracks is declared for every group, so that nobody has
+to be first. ``doom`` is the point and the number at which it kills itself, in a SQLite file.
 """
 
 from __future__ import annotations
@@ -14,12 +15,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from milepost import BaseDataStore, CountTracker, MemoryDataCache, MongoDBDataStore, SQLiteDataStore, TrackingManager
-
-
-def store_at(place: str, **settings: Any) -> BaseDataStore:
-    """Return a store at a MongoDB URL, or in a SQLite file, for which the settings are."""
-    return MongoDBDataStore(place) if "://" in place else SQLiteDataStore(place, **settings)
+from milepost import CountTracker, TrackingManager
+from tests.durability.doomed import DoomedStore
+from tests.survival.where import Where
 
 
 def say(word: str, *values: Any) -> None:
@@ -31,16 +29,17 @@ async def track_all(manager: TrackingManager, events: Iterator[list[str]]) -> No
     """Track what is left of the events, one after the other."""
     for group, id in events:
         result = await manager.track(group, {}, event_id=id)
-        say("done", id, group, [event.id for event in result.events])
+        say("done", id, group, [event.id for event in result.events], result.duplicate)
 
 
 async def main(order: dict[str, Any]) -> None:
     """Do what the order says."""
-    cache = MemoryDataCache(max_groups=order.get("max_groups", 1000))
-    store = store_at(order["place"], synchronous=order.get("synchronous", "NORMAL"))
-    async with TrackingManager(cache, store, write=order.get("write", "through"), commit_timeout=60) as manager:
+    where = Where(*order["where"])
+    doomed = DoomedStore(where.store.removeprefix("sqlite:///"), *order["doom"]) if order.get("doom") else None
+    async with where.manager(data_store=doomed, commit_timeout=60, flush_interval=0.1) as manager:
         manager.declare("*", CountTracker(name="events", target=order["targets"]))
-        await manager.start()
+        if doomed is not None:
+            await doomed.arm()
         say("ready")
         await asyncio.to_thread(sys.stdin.readline)
         events = iter(order["events"])

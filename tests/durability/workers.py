@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from milepost import CountTracker, TrackingManager
+from milepost import CountTracker
 from milepost.testing import ManualClock
-from tests.durability.worker import store_at
+from tests.survival.where import Where
 
-WORKER = Path(__file__).with_name("worker.py")
+ROOT = Path(__file__).parents[2]
+COMMAND = (sys.executable, "-W", "error", "-m", "tests.durability.worker")
 
 
 class Done(NamedTuple):
@@ -25,20 +26,34 @@ class Done(NamedTuple):
     id: str
     group: str
     caused: list[str]
+    duplicate: bool
 
 
 class Worker:
-    """A process that tracks."""
+    """A process that tracks in a SQLite file or a database."""
 
-    def __init__(self, place: Path | str, events: Iterable[tuple[str, str | None]], **order: Any) -> None:
+    def __init__(
+        self,
+        place: Path | str,
+        events: Iterable[tuple[str, str | None]],
+        *,
+        write: str = "through",
+        max_groups: int = 1000,
+        synchronous: str = "NORMAL",
+        **order: Any,
+    ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", str(WORKER)],
+            COMMAND,
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        order = {"place": str(place), "events": list(events), **order}
+        where = Where.store_at(place, synchronous=synchronous)._replace(
+            write=write, cache_settings={"max_groups": max_groups}
+        )
+        order = {"where": where, "events": list(events), **order}
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
@@ -122,7 +137,7 @@ def workers(started: Iterable[Worker]) -> Iterator[list[Worker]]:
 
 
 class Left(NamedTuple):
-    """What is in a file."""
+    """What is in a place."""
 
     progress: dict[str, int]
     """By group."""
@@ -132,19 +147,19 @@ class Left(NamedTuple):
 
 def look_at(place: Path | str, targets: list[int]) -> Left:
     """Open a file or a database as another process would, and return what is in it."""
-    return asyncio.run(_look_at(place, targets))
+    return asyncio.run(look(Where.store_at(place), targets))
 
 
-async def _look_at(place: Path | str, targets: list[int]) -> Left:
-    store = store_at(str(place))
-    async with TrackingManager(data_store=store, clock=ManualClock()) as manager:
+async def look(where: Where, targets: list[int]) -> Left:
+    """Open a place as another process would, and return what is in it."""
+    async with where.manager(clock=ManualClock()) as manager:
         manager.declare("*", CountTracker(name="events", target=targets))
         progress = {}
         async for group in manager.groups():
             tracker = await manager.get_tracker(group, "events")
             assert tracker is not None
             progress[group] = int(tracker.progress)
-        bodies = [json.loads(text) for _, text in await store.outbox(limit=1_000_000)]
+        bodies = [json.loads(text) for _, text in await where.authority_of(manager).outbox(limit=1_000_000)]
     return Left(progress, [(body["id"], body["subject"], body["type"], body["data"]["target"]) for body in bodies])
 
 

@@ -38,6 +38,7 @@ class Proxy:
         self._listening: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
         self._lose: _Loss | None = None
+        self._hold: tuple[Callable[[bytes], bool], asyncio.Future[None]] | None = None
         self._may_pass = asyncio.Event()
         self._may_pass.set()
         self.port = 0
@@ -56,6 +57,11 @@ class Proxy:
     def connections(self) -> int:
         """How many clients are connected."""
         return len(self._connections)
+
+    @property
+    def serving(self) -> frozenset[asyncio.Task[None]]:
+        """The tasks that serve them."""
+        return frozenset(self._connections)
 
     # --- what can go wrong -----------------------------------------------------------------
 
@@ -108,6 +114,19 @@ class Proxy:
         """
         self._lose = _Loss(request, False, False)
 
+    def hold_reply_to(self, request: Callable[[bytes], bool]) -> asyncio.Future[None]:
+        """Hand the next request for which this is true on to the server, and keep its reply back.
+
+        Args:
+            request: told every chunk that a client sends.
+
+        Returns:
+            What is done when the reply is here; the client waits for it until the connection ends.
+        """
+        here: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._hold = (request, here)
+        return here
+
     # --- what goes through -----------------------------------------------------------------
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -118,9 +137,10 @@ class Proxy:
             from_server, to_server = await asyncio.open_connection(*self._server_address)
             writers.append(to_server)
             losing = asyncio.Event()
-            back = asyncio.ensure_future(self._pass_back(from_server, writer, losing))
+            holding: list[asyncio.Future[None]] = []
+            back = asyncio.ensure_future(self._pass_back(from_server, writer, losing, holding))
             try:
-                await self._pass_on(reader, to_server, losing, back)
+                await self._pass_on(reader, to_server, losing, holding, back)
             finally:
                 back.cancel()
                 await asyncio.wait([back])
@@ -136,9 +156,13 @@ class Proxy:
         reader: asyncio.StreamReader,
         to_server: asyncio.StreamWriter,
         losing: asyncio.Event,
+        holding: list[asyncio.Future[None]],
         back: asyncio.Future[None],
     ) -> None:
         while chunk := await self._next(reader):
+            if self._hold is not None and self._hold[0](chunk):
+                holding.append(self._hold[1])
+                self._hold = None
             if self._lose is not None and self._lose.request(chunk):
                 loss, self._lose = self._lose, None
                 if loss.then_refuse:
@@ -154,9 +178,17 @@ class Proxy:
                 return
 
     async def _pass_back(
-        self, from_server: asyncio.StreamReader, writer: asyncio.StreamWriter, losing: asyncio.Event
+        self,
+        from_server: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        losing: asyncio.Event,
+        holding: list[asyncio.Future[None]],
     ) -> None:
         while chunk := await self._next(from_server):
+            if holding:
+                if not holding[0].done():
+                    holding[0].set_result(None)
+                await asyncio.Event().wait()  # until the connection ends
             if losing.is_set():
                 self.lost_replies += 1
                 return

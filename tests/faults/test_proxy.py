@@ -102,3 +102,17 @@ async def test_after_a_lost_reply_nobody_may_get_through(echo: tuple[Proxy, list
         await ask(proxy, b"a\n")
     await proxy.accept()
     assert await ask(proxy, b"a\n") == [b"a\n"]
+
+
+async def test_a_reply_is_held_back(echo: tuple[Proxy, list[bytes]]) -> None:
+    """The server has the request and has answered, the client goes on waiting, and others are served."""
+    proxy, heard = echo
+    here = proxy.hold_reply_to(lambda chunk: b"commit" in chunk)
+    asking = asyncio.ensure_future(ask(proxy, b"read\n", b"commit\n"))
+    await here
+    assert heard == [b"read\n", b"commit\n"]
+    assert await ask(proxy, b"commit\n") == [b"commit\n"]
+    assert not asking.done()
+    await proxy.cut()
+    assert await asking == [b"read\n"]
+    assert not proxy.serving

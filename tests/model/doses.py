@@ -18,6 +18,7 @@ class Dose:
 
     full: bool
     histories: settings
+    remote_histories: settings
     sequences: settings
 
 
@@ -35,6 +36,11 @@ def _dose() -> Dose:
             common,
             max_examples=1500 if full else 45,
             stateful_step_count=60 if full else 30,
+        ),
+        remote_histories=settings(  # each operation is several round trips to a server
+            common,
+            max_examples=500 if full else 5,
+            stateful_step_count=50 if full else 25,
         ),
         sequences=settings(common, max_examples=5000 if full else 100),
     )

@@ -93,6 +93,7 @@ class EngineMachine(RuleBasedStateMachine):
             if self.manager is not None:
                 self.run(self.manager.aclose())
             self.runner.close()
+            self.backend.discard()
             shutil.rmtree(self.folder)
 
     # --- looking ------------------------------------------------------------------------------
