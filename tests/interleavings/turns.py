@@ -1,4 +1,4 @@
-"""A process that takes turns: a place on the first line of stdin, then a line for each thing to do, one answer for each.
+"""A process that takes turns: a place on the first line of stdin, then a line for each thing to do, each answered.
 
 What to do is a list in JSON: ``["add", group, name, targets]``, ``["track", group]``, ``["remove", group, name]``,
 ``["reset", group, name]`` or ``["show", group]``. The answer is what ``show`` says: progress by name; after ``track``
