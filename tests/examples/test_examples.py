@@ -340,6 +340,20 @@ def test_shared_work_survives_a_killed_process(run: Run) -> None:
     ]
 
 
+def test_workers_share_groups_and_lose_nothing_when_one_dies(run: Run) -> None:
+    """Four processes count 1,200 visits exactly, although one died and its share was tracked twice; the store too."""
+    lines = run("20_shared_by_workers.py")
+    pages = ("page:home", "page:news", "page:help")
+    assert after(lines, "4 workers track 300 visits each, and one of them dies half way:") == [
+        f"{page}: more than the shares of the others: True" for page in pages
+    ]
+    assert after(lines, "its share is tracked once more, from the first visit on:") == [
+        f"{page}: 400 visits, next milestone 1000" for page in pages
+    ]
+    assert "milestones announced by more than one process: 0" in lines
+    assert after(lines, "the store alone, without Redis:") == [f"{page}: 400 visits" for page in sorted(pages)]
+
+
 def calls_in(program: str) -> list[ast.Call]:
     """Return every call that is written in a program."""
     tree = ast.parse((EXAMPLES / program).read_text("utf-8"))
