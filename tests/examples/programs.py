@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,9 @@ def output_of(program: Path, folder: Path) -> str:
     return done.stdout
 
 
+@cache
 def module_of(program: str) -> Any:
-    """Import a program without running its ``main``."""
+    """Import a program without running its ``main``; once, as its classes are one of a kind."""
     spec = spec_from_file_location(f"example_{Path(program).stem}", EXAMPLES / program)
     assert spec is not None
     assert spec.loader is not None
