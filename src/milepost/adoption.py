@@ -7,6 +7,7 @@ from typing import Any
 
 from milepost.errors import MilepostError, UndecodableError
 from milepost.records import Authority, LoadedRecord, Record, Revision
+from milepost.subjects.rows import decode_subject_row, holds_property
 from milepost.trackers.blueprint import Blueprint, blueprint_from_text, known_blueprint
 from milepost.trackers.rows import decode_row, hash_in
 
@@ -39,7 +40,13 @@ class Adopter:
                 record.rows[name] = row
                 continue
             try:
-                record.rows[name] = decode_row(record.key, name, row, blueprints.__getitem__)
+                record.rows[name] = (
+                    decode_subject_row(record.key, name, row)
+                    if holds_property(row)
+                    else decode_row(record.key, name, row, blueprints.__getitem__)
+                )
+                if record.broken:
+                    record.broken.pop(name, None)
             except UndecodableError as error:
                 record.rows.pop(name, None)
                 record.broken = {**(record.broken or {}), name: error}

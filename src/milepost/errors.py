@@ -79,8 +79,10 @@ class AmbiguousState(MilepostError):
 class UndecodableError(MilepostError):
     """Stored data that this process cannot read. It is left as it is."""
 
-    def __init__(self, key: str, name: str, reason: str) -> None:
-        super().__init__(f"tracker {name!r} of group {key!r} cannot be read: {reason}" if name else reason)
+    def __init__(self, key: str, name: str, reason: str, told: str | None = None) -> None:
+        if told is None:
+            told = f"tracker {name!r} of group {key!r} cannot be read: {reason}" if name else reason
+        super().__init__(told)
         self.key = key
         self.name = name
         self.reason = reason
