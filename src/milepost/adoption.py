@@ -7,7 +7,7 @@ from typing import Any
 
 from milepost.errors import MilepostError, UndecodableError
 from milepost.records import Authority, LoadedRecord, Record, Revision
-from milepost.subjects.rows import decode_subject_row, holds_property
+from milepost.subjects.rows import SUBJECTS, decode_subject_row
 from milepost.trackers.blueprint import Blueprint, blueprint_from_text, known_blueprint
 from milepost.trackers.rows import decode_row, hash_in
 
@@ -35,6 +35,7 @@ class Adopter:
             record.rows.pop(name, None)
             if record.broken:
                 record.broken.pop(name, None)
+        is_subject = record.key.startswith(SUBJECTS)
         for name, row in loaded.rows.items():
             if not isinstance(row, str):
                 record.rows[name] = row
@@ -42,7 +43,7 @@ class Adopter:
             try:
                 record.rows[name] = (
                     decode_subject_row(record.key, name, row)
-                    if holds_property(row)
+                    if is_subject
                     else decode_row(record.key, name, row, blueprints.__getitem__)
                 )
                 if record.broken:

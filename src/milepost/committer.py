@@ -291,7 +291,9 @@ class Committer(OnTheSpot):
         draft = self._draft(record, line[0].command, now)
         broken: set[Waiting] = set()
         while not self._apply_all(draft, line, broken):
-            draft = self._draft(record, line[0].command, now)  # without the one that raised half way: it did nothing, however far it got
+            draft = self._draft(
+                record, line[0].command, now
+            )  # without the one that raised half way: it did nothing, however far it got
         return draft
 
     @staticmethod

@@ -30,11 +30,10 @@ from milepost.live import LiveObjects
 from milepost.maintenance.expiry import Sweeper
 from milepost.maintenance.flushing import Flusher
 from milepost.maintenance.healing import Healer
-from milepost.records import Record
+from milepost.records import ImmediateAuthority, Record
 from milepost.status import ManagerStatus
-from milepost.subjects.keeper import Keeper
 from milepost.subjects.rows import SUBJECTS
-from milepost.subjects.subject import Subject, load_subject
+from milepost.subjects.subject import Subject, SubjectKeeper
 from milepost.trackers.base import BaseTracker
 from milepost.trackers.blueprint import blueprint_of
 from milepost.trackers.policies import ResetPolicy
@@ -161,8 +160,13 @@ class TrackingManager(Announcer):
             self._healer = Healer(self._authority)
             self._committer.on_replicas_forgotten = self._healer.heal
             self._authority.tell_of_epochs(self._note_epoch)
-        self._keeper = Keeper(
-            self._committer, self._authority, self._begun, lambda: self._started and not self._closed, delivered
+        self._keeper = SubjectKeeper(
+            self._committer,
+            self._authority,
+            ready=self._begun,
+            is_ready=lambda: self._started and not self._closed,
+            delivered=delivered,
+            is_quick=isinstance(self._authority, ImmediateAuthority) and not self._authority.followed,
         )
         self._started = False
         self._closed = False
@@ -175,6 +179,7 @@ class TrackingManager(Announcer):
     def _bus_to_be(self) -> EventBus:
         """Return the bus that was given, or one over the transport that was; in memory where neither was."""
         from milepost.bus.bus import EventBus
+        from milepost.bus.run import current_cause
 
         given = self._bus_given
         bus = (
@@ -183,6 +188,8 @@ class TrackingManager(Announcer):
             else EventBus(given, clock=self._clock, close_timeout=self._close_timeout)
         )
         bus.store = self.data_store
+        bus.subjects = self._keeper
+        self._keeper.cause = current_cause
         return bus
 
     @classmethod
@@ -749,7 +756,7 @@ class TrackingManager(Announcer):
             BackendUnavailable: when the cache or the store does not answer.
             ManagerClosed: after ``aclose``.
         """
-        return await load_subject(self._keeper, name)
+        return await self._keeper.load(name, held=False)
 
     # --- what goes on inside ------------------------------------------------------------
 

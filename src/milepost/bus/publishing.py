@@ -258,7 +258,7 @@ class Publishing(Registering, BusParts):
         run = current_run.get()
         for event in events:
             envelope = Envelope.of(event)
-            if run is not None and not run.over:
+            if run is not None and not run.over and envelope.cause is None:
                 envelope.caused_by(run.envelope)
                 if envelope.depth > self.max_depth:
                     _log.error("%s", CascadeLimit(self.max_depth, [f"... {run.envelope.type}", envelope.type]))

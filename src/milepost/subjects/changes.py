@@ -114,7 +114,13 @@ def _takes_value(function: Callable[..., Any]) -> bool:
 
 
 def edit_of(
-    kind: str, name: Any, value: Any, *, default: Any = None, muted: bool = False, extra: Mapping[str, Any] | None = None
+    kind: str,
+    name: Any,
+    value: Any,
+    *,
+    default: Any = None,
+    muted: bool = False,
+    extra: Mapping[str, Any] | None = None,
 ) -> Edit:
     """Return what ``set`` is asked to do.
 

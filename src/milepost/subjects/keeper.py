@@ -65,19 +65,23 @@ class Keeper:
         ready: starts the manager where it was not started; raises where it was closed.
         is_ready: whether it is started and not closed.
         delivered: waits until events are delivered, unless a listener would wait for itself.
+        is_quick: whether no store ever has to be asked.
     """
 
     def __init__(
         self,
         committer: Committing,
         authority: Reading,
+        *,
         ready: Callable[[], Awaitable[None]],
         is_ready: Callable[[], bool],
         delivered: Callable[[Any], Awaitable[None]],
+        is_quick: bool,
     ) -> None:
         self.authority = authority
         self.ready = ready
         self.delivered = delivered
+        self.is_quick = is_quick
         self.cause: Callable[[], Cause | None] = lambda: None
         """Returns the event in whose handler this code runs."""
         self._committer = committer

@@ -18,7 +18,6 @@ __all__ = [
     "SubjectRow",
     "check_subject_name",
     "decode_subject_row",
-    "holds_property",
     "key_of",
     "name_of",
     "plain",
@@ -127,11 +126,6 @@ def same(one: SubjectRow | None, other: SubjectRow | None) -> bool:
     if one is None or other is None:
         return one is other
     return one is other or canonical(one.form) == canonical(other.form)
-
-
-def holds_property(text: str) -> bool:
-    """Whether the text of a row is a property's, not a tracker's."""
-    return text.startswith("{")
 
 
 def decode_subject_row(key: str, name: str, text: str) -> SubjectRow:

@@ -13,7 +13,7 @@ from milepost.subjects.commands import ChangeSubject, DeleteSubject, Loaded, Rea
 from milepost.subjects.keeper import Keeper, Pending
 from milepost.subjects.rows import EXTENDED, PROPERTY, SubjectRow, check_subject_name, key_of, property_row
 
-__all__ = ["Change", "Subject", "load_subject"]
+__all__ = ["Change", "Subject", "SubjectKeeper"]
 
 _Values = dict[str, Any]
 
@@ -61,6 +61,11 @@ class Subject:
     def has_changes(self) -> bool:
         """Whether there are changes that are not stored."""
         return bool(self._pending or self._sendings)
+
+    @property
+    def announces(self) -> bool:
+        """Whether there are changes that are not stored and of which others may be told."""
+        return any(not edit.muted for edit in self._pending)
 
     def __repr__(self) -> str:
         return f"<subject {self._name}>"
@@ -365,19 +370,26 @@ def _value(row: SubjectRow | None) -> Any:
     return None if row is None else row.value()
 
 
-async def load_subject(keeper: Keeper, name: str, *, held: bool = False) -> Subject:
-    """Return a subject as it is stored now; one that is stored nowhere is empty.
+class SubjectKeeper(Keeper):
+    """A keeper that hands out subjects."""
 
-    Args:
-        keeper: has work done.
-        name: its name.
-        held: whether a handler commits it.
+    def load_now(self, name: str) -> Subject | None:
+        """Load the subject of a handler on the spot; None where a store must be asked first."""
+        done = self.run_now(key_of(check_subject_name(name)), ReadSubject())
+        return None if done is None else Subject(name, self, done[0], held=True)
 
-    Raises:
-        TypeError: when the name is no text.
-        ValueError: when it is empty.
-        BackendUnavailable: when the cache or the store does not answer.
-        ManagerClosed: when the manager was closed.
-    """
-    loaded = await keeper.run(key_of(check_subject_name(name)), ReadSubject())
-    return Subject(name, keeper, loaded, held=held)
+    async def load(self, name: str, *, held: bool = True) -> Subject:
+        """Load a subject as it is stored now; one that is stored nowhere is empty.
+
+        Args:
+            name: its name.
+            held: whether a handler commits it.
+
+        Raises:
+            TypeError: when the name is no text.
+            ValueError: when it is empty.
+            BackendUnavailable: when the cache or the store does not answer.
+            ManagerClosed: when the manager was closed.
+        """
+        loaded = await self.run(key_of(check_subject_name(name)), ReadSubject())
+        return Subject(name, self, loaded, held=held)
