@@ -147,7 +147,7 @@ class Subject:
         return row in self._rows or row in self._base.broken
 
     def keys(self) -> list[str]:
-        """Return the names of the properties."""
+        """Return the names of the properties, sorted."""
         return self._names(PROPERTY)
 
     def dict(self) -> _Values:
@@ -246,8 +246,8 @@ class Subject:
         return default if row is None else row.value()
 
     def _names(self, kind: str) -> list[str]:
-        rows = dict.fromkeys((*self._rows, *self._base.broken))
-        return [row[len(kind) :] for row in rows if row.startswith(kind)]
+        rows = {*self._rows, *self._base.broken}  # sorted: stores do not keep an order
+        return sorted(row[len(kind) :] for row in rows if row.startswith(kind))
 
     def _change(self, edit: Edit, use_cache: bool) -> Change:
         old = self._rows.get(edit.row) if edit.deletes else self._row(edit.row)
