@@ -125,8 +125,8 @@ class SubjectDraft:
         *,
         extra: Mapping[str, Any] | None = None,
         change: dict[str, Any] | None = None,
-    ) -> None:
-        """Append an event. Its id is a hash of what it announces, the record's next revision among it."""
+    ) -> str:
+        """Append an event, and return its id: a hash of what it announces, the record's next revision among it."""
         announced = [self.record.key, code, *self.next_revision, about, len(self.events)]
         event = Event(
             id=content_hash(canonical(announced)),
@@ -141,6 +141,7 @@ class SubjectDraft:
             depth=None if cause is None else cause.depth,
         )
         self.events.append(event)
+        return event.id
 
     @property
     def next_revision(self) -> tuple[int, int]:
