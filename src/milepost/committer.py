@@ -329,7 +329,7 @@ class Committer(OnTheSpot):
     def _acknowledge(self, draft: Draft, commit: Commit, line: list[Waiting]) -> None:
         """Take over what is committed, and tell who waits."""
         record = draft.record
-        gone = self._gone(record, commit)
+        gone = self._gone(draft, commit)
         plan = record.plan
         if not draft.is_empty:
             record.apply(commit, self._window)
@@ -361,13 +361,17 @@ class Committer(OnTheSpot):
             _fail_all([line], outcome.error)
             return
         if isinstance(outcome, Conflict):
-            await self._adopt(draft.record, outcome.now)
+            await self._adopt(draft, outcome.now)
         elif isinstance(outcome, Duplicate):
             self._table.drop(key)
         self._lost_race(key, line)
 
-    async def _adopt(self, record: Record, now: LoadedRecord) -> None:
+    async def _adopt(self, draft: Draft, now: LoadedRecord) -> None:
         """Bring a replica to what the authority says; trackers that others removed or replaced are gone."""
+        record = draft.record
+        if not draft.tracks:
+            await self._adopter.adopt(record, now)
+            return
         changed = record.rows if now.whole else (*now.rows, *now.drops)
         known = {name: record.rows[name] for name in changed if name in record.rows}
         await self._adopter.adopt(record, now)

@@ -182,7 +182,7 @@ class OnTheSpot:
         commit = draft.finish(self._epoch, b"")
         if commit.definitions:
             immediate.keep_definitions(texts_of(draft, commit.definitions))
-        gone = self._gone(record, commit)
+        gone = self._gone(draft, commit)
         plan = record.plan
         outcome = immediate.commit_now(commit, record)
         if not isinstance(outcome, Committed):  # nobody else can have changed it since: nothing was awaited
@@ -206,9 +206,11 @@ class OnTheSpot:
             self.on_deadline(commit.deadline)
         return self._dispatcher.publish(commit.key, draft.events) if draft.events else None
 
-    def _gone(self, record: Record, commit: Commit) -> list[TrackerSnapshot]:
-        rows = record.rows
-        return [rows[name] for name in commit.drops if name in rows] if commit.drops else []
+    def _gone(self, draft: Draft, commit: Commit) -> list[TrackerSnapshot]:
+        if not commit.drops or not draft.tracks:
+            return []
+        rows = draft.record.rows
+        return [rows[name] for name in commit.drops if name in rows]
 
 
 def texts_of(draft: Draft, hashes: Iterable[str]) -> dict[str, str]:

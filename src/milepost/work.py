@@ -34,6 +34,11 @@ class Draft(Protocol):
         ...
 
     @property
+    def changes(self) -> int:
+        """A number that grows with every change: work that raises and has changed something is taken back."""
+        ...
+
+    @property
     def tracks(self) -> bool:
         """Whether the record holds trackers."""
         ...

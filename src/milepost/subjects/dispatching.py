@@ -113,9 +113,7 @@ async def dispatch_model_batch_event(
     return published
 
 
-def _event(
-    model: type[TrackedModel], event: str, id: Any, data: TrackedModel | Mapping[str, Any] | None
-) -> Event:
+def _event(model: type[TrackedModel], event: str, id: Any, data: TrackedModel | Mapping[str, Any] | None) -> Event:
     type = f"{event_name_of(model)}.{event}"
     if isinstance(data, TrackedModel):
         told = data._state.told.get(type)

@@ -43,6 +43,7 @@ class SubjectDraft:
         self.drops: dict[str, None] = {}
         self.events: list[Event] = []
         self.seen: dict[bytes, None] = {}
+        self.changes = 0
 
     @property
     def name(self) -> str:
@@ -76,11 +77,13 @@ class SubjectDraft:
 
     def put(self, row: SubjectRow) -> None:
         """Write a row."""
+        self.changes += 1
         self.puts[row.name] = row
         self.drops.pop(row.name, None)
 
     def drop(self, name: str) -> None:
         """Drop a row."""
+        self.changes += 1
         self.puts.pop(name, None)
         if name in self.record.rows or (self.record.broken and name in self.record.broken):
             self.drops[name] = None
@@ -127,6 +130,7 @@ class SubjectDraft:
         change: dict[str, Any] | None = None,
     ) -> str:
         """Append an event, and return its id: a hash of what it announces, the record's next revision among it."""
+        self.changes += 1
         announced = [self.record.key, code, *self.next_revision, about, len(self.events)]
         event = Event(
             id=content_hash(canonical(announced)),

@@ -55,6 +55,7 @@ class TrackedModel(BaseModel):
             async def _stamp(self) -> None:
                 self.created_at = datetime.now(UTC)
 
+
         user = User(username="ada")
         await user.create()
         await user.update(username="grace")
@@ -321,11 +322,8 @@ class TrackedModel(BaseModel):
             found = await keeper.authority.load(page)
             for key in page:
                 if key in found:
-                    state, rows, *_ = found[key]
-                    model = cls._loaded(
-                        {name: _as_row(key, name, row) for name, row in rows.items()},
-                        None if state.revision is None else tuple(state.revision),
-                    )
+                    rows = {name: _as_row(key, name, row) for name, row in found[key].rows.items()}
+                    model = cls._loaded(rows, found[key].state.revision)
                     if model is not None:
                         yield model
 
