@@ -22,8 +22,9 @@ class _Managing(Protocol):
 class HandlerTaking(Protocol):
     """What a bus is to who registers handlers."""
 
-    def event_handler(self, *patterns: str, **how: Any) -> Callable[[Any], Any]:
-        """Decorate a handler that gets the event."""
+    @property
+    def event_handler(self) -> Callable[..., Callable[[Any], Any]]:
+        """Takes patterns, and decorates a handler that gets the event."""
         ...
 
 
