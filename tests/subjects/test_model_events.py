@@ -69,6 +69,10 @@ class Product(TrackedModel):
         return f"{self.name}: {self.price}"
 
 
+class Tagged(TrackedModel):
+    tags: set[str]
+
+
 @pytest.fixture(autouse=True)
 def bound(manager: TrackingManager) -> Iterator[None]:
     """Bind all models to the manager of the test."""
@@ -120,8 +124,11 @@ async def test_nothing_is_told_of_what_is_not_stored(manager: TrackingManager, h
         await Product(id="1").create()
     await product.save()
     await product.update(name="")
+    tagged = Tagged(id="1", tags={f"tag {n}" for n in range(20)})
+    await tagged.create()
+    await tagged.update(tags={f"tag {n}" for n in reversed(range(20))})
     await manager.settle()
-    assert types(heard()) == ["product.created"]
+    assert types(heard()) == ["product.created", "tagged.created"]
 
 
 async def test_events_around_methods(manager: TrackingManager, heard: Heard, clock: ManualClock) -> None:

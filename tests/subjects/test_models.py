@@ -25,6 +25,7 @@ from milepost.subjects import (
     before_save,
     before_update,
     before_write,
+    environment,
 )
 from tests.conftest import Place
 
@@ -477,8 +478,9 @@ async def test_collections(manager: TrackingManager) -> None:
             type("Bad", (TrackedModel,), {"_collection": name, "__module__": __name__})
 
 
-async def test_without_a_manager() -> None:
+async def test_without_a_manager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Storing raises an error that says what to do."""
+    monkeypatch.setattr(environment._defaults, "environment", None)
     with pytest.raises(InvalidDefinition, match=r"User has no manager: call milepost.init\(\)"):
         await User(username="ada").create()
     with pytest.raises(InvalidDefinition, match="no manager"):

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Mapping
 from inspect import isawaitable
 from typing import Any, ClassVar, Final, Literal, Self, cast
 
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError
-from pydantic_core import to_jsonable_python
+from pydantic import BaseModel, Field, PrivateAttr, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
-from milepost.codec import dumps, to_jsonable
+from milepost.codec import canonical, dumps, to_jsonable
 from milepost.errors import InvalidDefinition, ModelNotFound
 from milepost.events.types import Event
 from milepost.subjects.commands import Loaded, ReadSubject, SubjectWork
@@ -179,14 +179,14 @@ class TrackedModel(BaseModel):
         unknown = [name for name in changes if name not in type(self).model_fields]
         if unknown:
             raise TypeError(f"{type(self).__name__} has no field {unknown[0]!r}")
-        before, revision = dict(self.__dict__), self._state.revision
+        before, revision = dict(vars(self)), self._state.revision
         try:
             for name, value in changes.items():
                 setattr(self, name, value)
             await self._write("update")
         except BaseException:
             if self._state.revision == revision:
-                self.__dict__.update({name: before[name] for name in changes if name in before})
+                vars(self).update({name: before[name] for name in changes if name in before})
             raise
 
     async def delete(self) -> None:
@@ -214,7 +214,7 @@ class TrackedModel(BaseModel):
         fresh = await type(self).get(self.id)
         if fresh is None:
             raise ModelNotFound(type(self).__name__, self.id)
-        self.__dict__.update(fresh.__dict__)
+        vars(self).update(vars(fresh))
         self._state = fresh._state
 
     async def _write(self, kind: Literal["create", "update"]) -> None:
@@ -233,7 +233,7 @@ class TrackedModel(BaseModel):
         written = await self._run(work)
         self._take(written, f"{identity.event}.{kind}d")
         if written.forms != forms:  # merged with what others stored
-            self.__dict__.update(self._from_forms(written.forms).__dict__)
+            vars(self).update(vars(self._from_forms(written.forms)))
         for operation in (kind, "write", "save"):
             await self._run_hooks("after", operation)
 
@@ -303,11 +303,12 @@ class TrackedModel(BaseModel):
     @classmethod
     async def _matching(cls, query: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> AsyncIterator[Self]:
         wanted = {**(query or {}), **fields}
-        for name in wanted:
+        for name, value in wanted.items():
             if name not in cls.model_fields:
                 raise TypeError(f"{cls.__name__} has no field {name!r}")
+            wanted[name] = _as_field(cls.model_fields[name], value)
         async for model in cls._all():
-            if all(_equals(getattr(model, name), value) for name, value in wanted.items()):
+            if all(getattr(model, name) == value for name, value in wanted.items()):
                 yield model
 
     @classmethod
@@ -353,9 +354,13 @@ class TrackedModel(BaseModel):
         fields = type(self).model_fields
         values = {_input_name(name, field): vars(self)[name] for name, field in fields.items() if name in vars(self)}
         valid = type(self).model_validate({**values, **(self.__pydantic_extra__ or {})})
-        self.__dict__.update(valid.__dict__)
+        vars(self).update(vars(valid))
         stored = valid.model_dump(mode="json", round_trip=True)
-        return {name: to_jsonable(value, f"{type(self).__name__}.{name}") for name, value in stored.items()}
+        forms = {name: to_jsonable(value, f"{type(self).__name__}.{name}") for name, value in stored.items()}
+        for name, before in self._state.base.items():
+            if isinstance(getattr(self, name, None), set | frozenset) and _same_items(forms.get(name), before):
+                forms[name] = before  # a set has no order, and the list that is stored for it has one
+        return forms
 
     @classmethod
     def _from_forms(cls, forms: Forms) -> Self:
@@ -407,18 +412,24 @@ def _find_hooks(cls: type[Any]) -> dict[tuple[str, str], tuple[str, ...]]:
     return {key: tuple(names) for key, names in found.items()}
 
 
-def _input_name(name: str, field: Any) -> str:
+def _input_name(name: str, field: FieldInfo) -> str:
     """Return the name under which Pydantic takes a field."""
     alias = field.validation_alias or field.alias
     return alias if isinstance(alias, str) else name
 
 
-def _equals(value: Any, wanted: Any) -> bool:
-    return bool(value == wanted) or _json(value) == _json(wanted)
+def _as_field(field: FieldInfo, value: Any) -> Any:
+    """Return a value as the field would have it, so that ``"1.50"`` finds a decimal; as it is, if it cannot be one."""
+    try:
+        return TypeAdapter[Any](cast(Any, field.annotation)).validate_python(value)
+    except ValidationError:
+        return value
 
 
-def _json(value: Any) -> Any:
-    return to_jsonable_python(value, serialize_unknown=True)
+def _same_items(one: Any, other: Any) -> bool:
+    if not isinstance(one, list) or not isinstance(other, list):
+        return False
+    return sorted(map(canonical, one)) == sorted(map(canonical, other))
 
 
 def _as_row(key: str, name: str, row: Any) -> SubjectRow:
