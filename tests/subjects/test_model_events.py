@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import computed_field
 
-from milepost import CountTracker, Event, EventContext, TrackingManager, event_bus, init
+from milepost import CountTracker, Event, EventBus, EventContext, TrackingManager, default, init
 from milepost.subjects import (
     TrackedModel,
     after_save,
@@ -18,6 +18,7 @@ from milepost.subjects import (
     before_save,
     dispatch_model_batch_event,
     dispatch_model_event,
+    environment,
     model_event_handler,
 )
 from milepost.testing import ManualClock
@@ -264,9 +265,12 @@ async def test_events_last_with_what_they_tell_of(manager: TrackingManager) -> N
     assert '"type":"product.created"' in kept
 
 
-async def test_with_init_models_have_a_manager_and_a_bus() -> None:
+async def test_with_init_models_have_a_manager_and_a_bus(monkeypatch: pytest.MonkeyPatch) -> None:
     """``init(services=…)`` is what models use that are bound to no other; handlers may come before it."""
     TrackedModel.bind(None)
+    monkeypatch.setattr(environment, "_defaults", environment._Defaults())
+    event_bus = EventBus()
+    monkeypatch.setattr(default, "event_bus", event_bus)
     told: list[Any] = []
 
     class Initial(TrackedModel):
@@ -280,6 +284,7 @@ async def test_with_init_models_have_a_manager_and_a_bus() -> None:
     async def created(event: Event) -> None:
         told.append(event.data["name"])
 
+    environment.use_bus(event_bus)
     manager = init(services={"mailer": "the mailer"})
     async with manager:
         await Initial(name="ada").create()
@@ -287,4 +292,3 @@ async def test_with_init_models_have_a_manager_and_a_bus() -> None:
         assert told == ["the mailer", "ada"]
         assert Initial()._env.event_bus is event_bus
         assert Initial()._env.manager is manager
-    event_bus.unregister_all()

@@ -8,7 +8,8 @@ from typing import Any, Protocol, TypeVar
 
 from milepost.events.types import Event
 from milepost.subjects.environment import HandlerTaking, on_default_bus
-from milepost.subjects.models import TrackedModel, event_name_of
+from milepost.subjects.models import TrackedModel
+from milepost.subjects.stored_model import event_name_of
 
 __all__ = ["dispatch_model_batch_event", "dispatch_model_event", "model_event_handler"]
 
