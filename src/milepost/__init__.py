@@ -153,6 +153,8 @@ if TYPE_CHECKING:
     from milepost.errors import (
         MissingExtra as MissingExtra,
     )
+    from milepost.errors import ModelExists as ModelExists
+    from milepost.errors import ModelNotFound as ModelNotFound
     from milepost.errors import (
         OutboxFull as OutboxFull,
     )
@@ -162,6 +164,7 @@ if TYPE_CHECKING:
     from milepost.errors import (
         RecordTooLarge as RecordTooLarge,
     )
+    from milepost.errors import StaleModelError as StaleModelError
     from milepost.errors import (
         StoreLeased as StoreLeased,
     )
@@ -207,6 +210,9 @@ if TYPE_CHECKING:
     from milepost.events.codes import (
         EVENT_TRACKER_STAGE_COMPLETED as EVENT_TRACKER_STAGE_COMPLETED,
     )
+    from milepost.events.codes import SUBJECT_DELETED as SUBJECT_DELETED
+    from milepost.events.codes import SUBJECT_PROPERTY_CHANGED as SUBJECT_PROPERTY_CHANGED
+    from milepost.events.codes import SUBJECT_PROPERTY_DELETED as SUBJECT_PROPERTY_DELETED
     from milepost.events.types import (
         Event as Event,
     )
@@ -249,6 +255,8 @@ if TYPE_CHECKING:
     from milepost.queues import Overflow as Overflow
     from milepost.retries import RetryPolicy as RetryPolicy
     from milepost.status import ManagerStatus as ManagerStatus
+    from milepost.subjects.models import TrackedModel as TrackedModel
+    from milepost.subjects.subject import Subject as Subject
     from milepost.trackers.base import BaseTracker as BaseTracker
     from milepost.trackers.definition import TrackerDefinition as TrackerDefinition
     from milepost.trackers.numerics.accumulation import AccumulationTracker as AccumulationTracker
@@ -276,11 +284,11 @@ _NAMES = {
     "milepost._partitions": "partition_of",
     "milepost.bus.breaker": "CircuitBreaker",
     "milepost.bus.bus": "BusStatus EventBus",
-    "milepost.bus.jobs": "PendingJob",
     "milepost.bus.consuming": "Pace",
     "milepost.bus.context": "EventContext",
-    "milepost.bus.listeners": "ListenerHandle",
     "milepost.bus.failed": "FailedDelivery",
+    "milepost.bus.jobs": "PendingJob",
+    "milepost.bus.listeners": "ListenerHandle",
     "milepost.bus.streams": "EventStream",
     "milepost.bus.subscriptions": "Subscription",
     "milepost.changes.actors": "tracking_actor",
@@ -320,19 +328,17 @@ _NAMES = {
     "milepost.data_stores.sqlite": "SQLiteDataStore",
     "milepost.default": "event_bus event_handler init",
     "milepost.errors": (
-        "AmbiguousState BackendUnavailable CacheUnavailable CommitConflict CommitUncertain "
-        "ConflictingNameError ContainerLocked InvalidDefinition ManagerClosed MilepostError MissingExtra OutboxFull "
-        "QueueOverflow RecordTooLarge StoreLeased StoreUnavailable TrackerNotFound UndecodableError "
         "AmbiguousState BackendUnavailable CacheUnavailable CascadeLimit CircuitOpen "
-        "CommitConflict CommitUncertain ConflictingNameError InvalidDefinition JobNotFound "
-        "LeaseLost ManagerClosed MilepostError MissingExtra OutboxFull QueueOverflow "
-        "RecordTooLarge StoreLeased StoreUnavailable TrackerNotFound UndecodableError "
-        "UnknownEventError UnknownKindError"
+        "CommitConflict CommitUncertain ConflictingNameError ContainerLocked InvalidDefinition "
+        "JobNotFound LeaseLost ManagerClosed MilepostError MissingExtra ModelExists ModelNotFound "
+        "OutboxFull QueueOverflow RecordTooLarge StaleModelError StoreLeased StoreUnavailable "
+        "TrackerNotFound UndecodableError UnknownEventError UnknownKindError"
     ),
     "milepost.events.codes": (
         "EVENT_ALL EVENT_TRACKER_ADDED EVENT_TRACKER_ALL_COMPLETED EVENT_TRACKER_EXPIRED "
         "EVENT_TRACKER_LIMITED EVENT_TRACKER_PROGRESSED EVENT_TRACKER_REMOVED EVENT_TRACKER_RESET "
-        "EVENT_TRACKER_STAGE_COMPLETED"
+        "EVENT_TRACKER_STAGE_COMPLETED SUBJECT_DELETED SUBJECT_PROPERTY_CHANGED "
+        "SUBJECT_PROPERTY_DELETED"
     ),
     "milepost.events.types": (
         "Event TrackerAdded TrackerAllCompleted TrackerEvent TrackerExpired TrackerLimited "
@@ -345,6 +351,8 @@ _NAMES = {
     "milepost.queues": "Overflow",
     "milepost.retries": "RetryPolicy",
     "milepost.status": "ManagerStatus",
+    "milepost.subjects.models": "TrackedModel",
+    "milepost.subjects.subject": "Subject",
     "milepost.trackers.base": "BaseTracker",
     "milepost.trackers.definition": "TrackerDefinition",
     "milepost.trackers.numerics.accumulation": "AccumulationTracker",
@@ -367,6 +375,9 @@ __all__ = [
     "EVENT_TRACKER_REMOVED",
     "EVENT_TRACKER_RESET",
     "EVENT_TRACKER_STAGE_COMPLETED",
+    "SUBJECT_DELETED",
+    "SUBJECT_PROPERTY_CHANGED",
+    "SUBJECT_PROPERTY_DELETED",
     "AccumulationTracker",
     "AllOf",
     "AmbiguousState",
@@ -428,6 +439,8 @@ __all__ = [
     "MemoryTransport",
     "MilepostError",
     "MissingExtra",
+    "ModelExists",
+    "ModelNotFound",
     "MongoDBDataStore",
     "Not",
     "NumericTracker",
@@ -444,8 +457,10 @@ __all__ = [
     "S3Exporter",
     "SQLiteDataStore",
     "SQLiteTransport",
+    "StaleModelError",
     "StoreLeased",
     "StoreUnavailable",
+    "Subject",
     "Subscription",
     "TimeLimiter",
     "TraceNode",
@@ -454,6 +469,7 @@ __all__ = [
     "TrackedAttributes",
     "TrackedDict",
     "TrackedList",
+    "TrackedModel",
     "TrackedSet",
     "TrackerAdded",
     "TrackerAllCompleted",

@@ -7,6 +7,7 @@ from typing import Any
 
 from milepost.errors import MilepostError, UndecodableError
 from milepost.records import Authority, LoadedRecord, Record, Revision
+from milepost.subjects.rows import SUBJECTS, decode_subject_row
 from milepost.trackers.blueprint import Blueprint, blueprint_from_text, known_blueprint
 from milepost.trackers.rows import decode_row, hash_in
 
@@ -34,12 +35,19 @@ class Adopter:
             record.rows.pop(name, None)
             if record.broken:
                 record.broken.pop(name, None)
+        is_subject = record.key.startswith(SUBJECTS)
         for name, row in loaded.rows.items():
             if not isinstance(row, str):
                 record.rows[name] = row
                 continue
             try:
-                record.rows[name] = decode_row(record.key, name, row, blueprints.__getitem__)
+                record.rows[name] = (
+                    decode_subject_row(record.key, name, row)
+                    if is_subject
+                    else decode_row(record.key, name, row, blueprints.__getitem__)
+                )
+                if record.broken:
+                    record.broken.pop(name, None)
             except UndecodableError as error:
                 record.rows.pop(name, None)
                 record.broken = {**(record.broken or {}), name: error}

@@ -8,6 +8,7 @@ from typing import Any
 
 from milepost._clock import Clock, epoch_seconds, to_the_microsecond
 from milepost.errors import InvalidDefinition
+from milepost.subjects.rows import SUBJECTS
 from milepost.trackers.base import BaseTracker
 from milepost.trackers.policies import ResetPolicy
 from milepost.tracking.commands import hash_event_id
@@ -92,6 +93,8 @@ def group(group_id: Any) -> None:
         raise TypeError(f"group_id must be a string, got {group_id!r}")
     if not group_id:
         raise ValueError("group_id must not be empty")
+    if group_id.startswith(SUBJECTS):
+        raise ValueError(f"group_id must not begin with {SUBJECTS!r}, which is kept for subjects, got {group_id!r}")
     try:
         group_id.encode()
     except UnicodeEncodeError:

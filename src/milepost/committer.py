@@ -49,9 +49,8 @@ from milepost.records import (
     Undecided,
 )
 from milepost.replicas import Replicas
-from milepost.tracking.commands import Command
-from milepost.tracking.draft import RecordDraft
 from milepost.tracking.plan import PlanBook
+from milepost.work import Draft, Work
 
 __all__ = ["Committer", "Waiting"]
 
@@ -67,7 +66,7 @@ class Waiting:
 
     __slots__ = ("alone", "attempts", "caused", "command", "deadline", "error", "future", "value")
 
-    def __init__(self, command: Command, future: asyncio.Future[Delivery], deadline: float) -> None:
+    def __init__(self, command: Work, future: asyncio.Future[Delivery], deadline: float) -> None:
         self.command = command
         self.future = future
         self.deadline = deadline
@@ -141,10 +140,10 @@ class Committer(OnTheSpot):
         """How many commands have not come to an end."""
         return sum(map(len, self._pending.values())) + len(self._in_flight) + len(self._fetching) + self._delayed
 
-    def run_now(self, key: str, command: Command) -> tuple[Any, Delivery] | None:
+    def run_now(self, key: str, command: Work) -> tuple[Any, Delivery] | None:
         return None if key in self._pending else super().run_now(key, command)
 
-    async def run(self, key: str, command: Command) -> Any:
+    async def run(self, key: str, command: Work) -> Any:
         """Carry a command out and wait until its events are delivered.
 
         Raises:
@@ -165,7 +164,7 @@ class Committer(OnTheSpot):
             await delivered(delivery)
         return value
 
-    def submit(self, key: str, command: Command) -> Waiting:
+    def submit(self, key: str, command: Work) -> Waiting:
         """Put a command in line."""
         loop = asyncio.get_running_loop()
         waiting = Waiting(command, loop.create_future(), loop.time() + self._timeout)
@@ -287,16 +286,18 @@ class Committer(OnTheSpot):
             else:
                 waiting.settle(delivery)
 
-    def _work_out(self, record: Record, line: list[Waiting], now: float) -> RecordDraft:
+    def _work_out(self, record: Record, line: list[Waiting], now: float) -> Draft:
         """Apply every command whose caller still waits."""
-        draft = self._draft(record, now)
+        draft = self._draft(record, line[0].command, now)
         broken: set[Waiting] = set()
         while not self._apply_all(draft, line, broken):
-            draft = self._draft(record, now)  # without the one that raised half way: it did nothing, however far it got
+            draft = self._draft(
+                record, line[0].command, now
+            )  # without the one that raised half way: it did nothing, however far it got
         return draft
 
     @staticmethod
-    def _apply_all(draft: RecordDraft, line: list[Waiting], broken: set[Waiting]) -> bool:
+    def _apply_all(draft: Draft, line: list[Waiting], broken: set[Waiting]) -> bool:
         """Apply the commands of a line but for broken ones; whether none has left the draft half changed."""
         for waiting in line:
             if waiting.future.done() or waiting in broken:  # cancelled before it began, or raised half way
@@ -325,10 +326,10 @@ class Committer(OnTheSpot):
                     raise
         raise AssertionError("unreachable")
 
-    def _acknowledge(self, draft: RecordDraft, commit: Commit, line: list[Waiting]) -> None:
+    def _acknowledge(self, draft: Draft, commit: Commit, line: list[Waiting]) -> None:
         """Take over what is committed, and tell who waits."""
         record = draft.record
-        gone = self._gone(record, commit)
+        gone = self._gone(draft, commit)
         plan = record.plan
         if not draft.is_empty:
             record.apply(commit, self._window)
@@ -339,7 +340,7 @@ class Committer(OnTheSpot):
             else:
                 waiting.settle(delivery if waiting.caused else None)
 
-    async def _refused(self, key: str, draft: RecordDraft, outcome: Outcome, line: list[Waiting]) -> None:
+    async def _refused(self, key: str, draft: Draft, outcome: Outcome, line: list[Waiting]) -> None:
         """Do what it takes to try again, with what is there now."""
         if isinstance(outcome, NeedDefinitions):
             await self._authority.put_definitions(texts_of(draft, outcome.hashes))
@@ -360,13 +361,17 @@ class Committer(OnTheSpot):
             _fail_all([line], outcome.error)
             return
         if isinstance(outcome, Conflict):
-            await self._adopt(draft.record, outcome.now)
+            await self._adopt(draft, outcome.now)
         elif isinstance(outcome, Duplicate):
             self._table.drop(key)
         self._lost_race(key, line)
 
-    async def _adopt(self, record: Record, now: LoadedRecord) -> None:
+    async def _adopt(self, draft: Draft, now: LoadedRecord) -> None:
         """Bring a replica to what the authority says; trackers that others removed or replaced are gone."""
+        record = draft.record
+        if not draft.tracks:
+            await self._adopter.adopt(record, now)
+            return
         changed = record.rows if now.whole else (*now.rows, *now.drops)
         known = {name: record.rows[name] for name in changed if name in record.rows}
         await self._adopter.adopt(record, now)

@@ -13,6 +13,7 @@ from milepost.bus.transports.urls import transport_from_url
 from milepost.errors import InvalidDefinition
 from milepost.manager import TrackingManager
 from milepost.retries import RetryPolicy
+from milepost.subjects.environment import Environment, use_bus, use_environment
 
 __all__ = ["event_bus", "event_handler", "init"]
 
@@ -25,6 +26,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 event_bus: Final = EventBus()
 """The default bus: in memory until ``init`` gives it another transport. What is registered stays registered."""
 
+use_bus(event_bus)
+
 
 def init(
     *,
@@ -33,9 +36,10 @@ def init(
     database: str | None = None,
     redis_uri: str | None = None,
     event_config: Mapping[str, Any] | None = None,
+    services: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> TrackingManager:
-    """Build a manager whose bus is the default ``event_bus``.
+    """Build a manager whose bus is the default ``event_bus``, and that models use which are bound to no other.
 
     ::
 
@@ -52,6 +56,7 @@ def init(
         redis_uri: the Redis that is the cache, and carries the events; by default both are in memory.
         event_config: ``queue_name``: the durable consumer that handlers of the default bus belong to, on a
             transport that lasts; ``retry_policy``: the arguments of their :class:`RetryPolicy`.
+        services: what the hooks of models find in ``self._env``, by name.
         **settings: as for :class:`TrackingManager`.
 
     Raises:
@@ -76,7 +81,9 @@ def init(
     event_bus.use(
         transport, retry=_retry_policy(config.get("retry_policy")), durable=queue_name if transport.lasting else None
     )
-    return TrackingManager(bus=event_bus, **settings)
+    manager = TrackingManager(bus=event_bus, **settings)
+    use_environment(Environment(manager, services))
+    return manager
 
 
 def _retry_policy(given: Any) -> RetryPolicy | None:

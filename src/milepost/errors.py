@@ -7,6 +7,9 @@
     ├── UnknownEventError          (also ValueError)   an event code that does not exist
     ├── ConflictingNameError       (also ValueError)   the group already has a tracker of that name
     ├── TrackerNotFound            (also LookupError)  the group has no tracker of that name
+    ├── ModelExists                (also ValueError)   a model of that id was created before
+    ├── ModelNotFound              (also LookupError)  a model that is stored nowhere
+    ├── StaleModelError                                somebody else stored the model since it was loaded
     ├── AmbiguousState                                 an object that was added to several groups was asked for state
     ├── UndecodableError                               stored data that cannot be read; it stays where it is
     │   └── UnknownKindError                           ... because its kind is registered nowhere in this process
@@ -66,6 +69,38 @@ class TrackerNotFound(MilepostError, LookupError):
         self.name = name
 
 
+class ModelExists(MilepostError, ValueError):
+    """A model of this id is stored already. Nothing was overwritten."""
+
+    def __init__(self, model: str, id: object) -> None:
+        super().__init__(f"there is a {model} with the id {id!r} already")
+        self.model = model
+        self.id = id
+
+
+class ModelNotFound(MilepostError, LookupError):
+    """There is no model of this id stored: it was never created, or was deleted."""
+
+    def __init__(self, model: str, id: object) -> None:
+        super().__init__(f"there is no {model} with the id {id!r}")
+        self.model = model
+        self.id = id
+
+
+class StaleModelError(MilepostError):
+    """Somebody else stored or deleted the model since it was loaded. Nothing was changed.
+
+    ``fields`` names what both changed, where the model merges; it is empty where it does not.
+    """
+
+    def __init__(self, model: str, id: object, fields: Sequence[str] = ()) -> None:
+        both = f"; both changed {', '.join(fields)}" if fields else ""
+        super().__init__(f"the {model} with the id {id!r} was stored by somebody else since it was loaded{both}")
+        self.model = model
+        self.id = id
+        self.fields = tuple(fields)
+
+
 class AmbiguousState(MilepostError):
     """A tracker or limiter object lives in several places, so it has no one state to read."""
 
@@ -79,8 +114,10 @@ class AmbiguousState(MilepostError):
 class UndecodableError(MilepostError):
     """Stored data that this process cannot read. It is left as it is."""
 
-    def __init__(self, key: str, name: str, reason: str) -> None:
-        super().__init__(f"tracker {name!r} of group {key!r} cannot be read: {reason}" if name else reason)
+    def __init__(self, key: str, name: str, reason: str, told: str | None = None) -> None:
+        if told is None:
+            told = f"tracker {name!r} of group {key!r} cannot be read: {reason}" if name else reason
+        super().__init__(told)
         self.key = key
         self.name = name
         self.reason = reason

@@ -30,8 +30,10 @@ from milepost.live import LiveObjects
 from milepost.maintenance.expiry import Sweeper
 from milepost.maintenance.flushing import Flusher
 from milepost.maintenance.healing import Healer
-from milepost.records import Record
+from milepost.records import ImmediateAuthority, Record
 from milepost.status import ManagerStatus
+from milepost.subjects.rows import SUBJECTS
+from milepost.subjects.subject import Subject, SubjectKeeper
 from milepost.trackers.base import BaseTracker
 from milepost.trackers.blueprint import blueprint_of
 from milepost.trackers.policies import ResetPolicy
@@ -158,6 +160,14 @@ class TrackingManager(Announcer):
             self._healer = Healer(self._authority)
             self._committer.on_replicas_forgotten = self._healer.heal
             self._authority.tell_of_epochs(self._note_epoch)
+        self._keeper = SubjectKeeper(
+            self._committer,
+            self._authority,
+            ready=self._begun,
+            is_ready=lambda: self._started and not self._closed,
+            delivered=delivered,
+            is_quick=isinstance(self._authority, ImmediateAuthority) and not self._authority.followed,
+        )
         self._started = False
         self._closed = False
         self._starting: asyncio.Task[None] | None = None
@@ -169,6 +179,7 @@ class TrackingManager(Announcer):
     def _bus_to_be(self) -> EventBus:
         """Return the bus that was given, or one over the transport that was; in memory where neither was."""
         from milepost.bus.bus import EventBus
+        from milepost.bus.run import current_cause
 
         given = self._bus_given
         bus = (
@@ -177,6 +188,8 @@ class TrackingManager(Announcer):
             else EventBus(given, clock=self._clock, close_timeout=self._close_timeout)
         )
         bus.store = self.data_store
+        bus.subjects = self._keeper
+        self._keeper.cause = current_cause
         return bus
 
     @classmethod
@@ -315,6 +328,10 @@ class TrackingManager(Announcer):
         if next(self._breath):
             await asyncio.sleep(0)
 
+    async def _begun(self) -> None:
+        if not self._started or self._closed:
+            await self.start()
+
     def _forget_plans(self) -> None:
         self._committer.forget_plans()
 
@@ -448,7 +465,8 @@ class TrackingManager(Announcer):
             raise TypeError(f"pattern must be a string, got {pattern!r}")
         await self._ready("*")
         async for key in self._authority.keys(pattern):
-            yield key
+            if not key.startswith(SUBJECTS):
+                yield key
 
     async def update_tracker(self, group_id: str, tracker: BaseTracker) -> TrackerSnapshot:
         """Give a tracker a changed definition under the same name; its committed state stays.
@@ -723,6 +741,22 @@ class TrackingManager(Announcer):
         if not explanation.trackers:
             self._note_unknown(group_id)
         return explanation
+
+    # --- subjects ------------------------------------------------------------------------
+
+    async def subject(self, name: str) -> Subject:
+        """Return a subject, loaded as it is stored now; one that is stored nowhere has no properties.
+
+        Args:
+            name: its name.
+
+        Raises:
+            TypeError: when the name is no text.
+            ValueError: when it is empty.
+            BackendUnavailable: when the cache or the store does not answer.
+            ManagerClosed: after ``aclose``.
+        """
+        return await self._keeper.load(name, held=False)
 
     # --- what goes on inside ------------------------------------------------------------
 

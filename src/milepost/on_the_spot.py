@@ -14,12 +14,13 @@ from milepost._working import NO_STATE
 from milepost.bus.dispatcher import Delivery, Dispatcher
 from milepost.records import Authority, Commit, Committed, ImmediateAuthority, Record
 from milepost.replicas import Replicas
+from milepost.subjects.rows import SUBJECTS
 from milepost.trackers.snapshot import TrackerSnapshot
-from milepost.tracking.commands import Command, Expire
 from milepost.tracking.draft import RecordDraft
 from milepost.tracking.plan import PlanBook
 from milepost.tracking.result import FullTrackResult, TrackResult
 from milepost.tracking.step import count_one, track
+from milepost.work import Draft, Work
 
 __all__ = ["OnTheSpot", "texts_of"]
 
@@ -124,7 +125,7 @@ class OnTheSpot:
         immediate = self._immediate
         if immediate is None or self._book.is_empty or not self._epoch or self._dispatcher.wants_progressed:
             return None
-        if key.__class__ is not str or not key or not key.isascii():
+        if key.__class__ is not str or not key or not key.isascii() or key.startswith(SUBJECTS):
             return None  # let it be looked at
         record = immediate.peek(key)
         if record is None or record.counter:
@@ -139,7 +140,7 @@ class OnTheSpot:
         record.plan = record.quick = plan
         return result
 
-    def run_now(self, key: str, command: Command) -> tuple[Any, Delivery] | None:
+    def run_now(self, key: str, command: Work) -> tuple[Any, Delivery] | None:
         """Carry a command out on the spot; None where a store must be asked first."""
         immediate = self._immediate
         if immediate is None:
@@ -147,44 +148,41 @@ class OnTheSpot:
         record = immediate.peek(key)
         return None if record is None else self._run_on(immediate, record, command)
 
-    def _run_on(self, immediate: ImmediateAuthority, record: Record, command: Command) -> tuple[Any, Delivery]:
+    def _run_on(self, immediate: ImmediateAuthority, record: Record, command: Work) -> tuple[Any, Delivery]:
         now = self._now()
-        draft = self._draft(record, now)
+        draft = self._draft(record, command, now)
         before = draft.changes
         try:
             value = command.apply(draft)
         except BaseException:
             if draft.changes != before:
-                draft = self._draft(record, now)  # it did nothing, however far it got
+                draft = self._draft(record, command, now)  # it did nothing, however far it got
             raise
         finally:  # what expired before is committed, whatever became of the command
             delivery = None if draft.is_empty else self._commit_now(immediate, record, draft)
-            if record.counter and record.deadline is None and not record.broken:
+            if draft.tracks and record.counter and record.deadline is None and not record.broken:
                 record.quick = None if self._dispatcher.wants_progressed else self._book.plan_of(record)
         return value, delivery
 
     def _now(self) -> float:
         return to_the_microsecond(self._time())
 
-    def _draft(self, record: Record, now: float) -> RecordDraft:
+    def _draft(self, record: Record, command: Work, now: float) -> Draft:
         incarnation = record.incarnation if record.counter else self._new_incarnation(record, now)
-        draft = RecordDraft(record, self._book, now, incarnation, self._window)
-        if record.deadline is not None and record.deadline <= now:
-            Expire(now).apply(draft)
-        return draft
+        return command.draft(record, self._book, now, incarnation, self._window)
 
     def _new_incarnation(self, record: Record, now: float) -> int:
         """Return an incarnation above all that this record had: microseconds of the clock."""
         self._last_incarnation = max(self._last_incarnation + 1, record.incarnation + 1, int(now * 1_000_000))
         return self._last_incarnation
 
-    def _commit_now(self, immediate: ImmediateAuthority, record: Record, draft: RecordDraft) -> Delivery:
+    def _commit_now(self, immediate: ImmediateAuthority, record: Record, draft: Draft) -> Delivery:
         if immediate.epoch_now != self._epoch:
             self._epoch = immediate.epoch_now
         commit = draft.finish(self._epoch, b"")
         if commit.definitions:
             immediate.keep_definitions(texts_of(draft, commit.definitions))
-        gone = self._gone(record, commit)
+        gone = self._gone(draft, commit)
         plan = record.plan
         outcome = immediate.commit_now(commit, record)
         if not isinstance(outcome, Committed):  # nobody else can have changed it since: nothing was awaited
@@ -197,7 +195,7 @@ class OnTheSpot:
         commit: Commit,
         plan: Any,
         gone: list[TrackerSnapshot],
-        draft: RecordDraft,
+        draft: Draft,
     ) -> Delivery:
         """Do what follows a commit: keep the plan, tell live objects, publish."""
         if commit.reshapes:
@@ -208,12 +206,14 @@ class OnTheSpot:
             self.on_deadline(commit.deadline)
         return self._dispatcher.publish(commit.key, draft.events) if draft.events else None
 
-    def _gone(self, record: Record, commit: Commit) -> list[TrackerSnapshot]:
-        rows = record.rows
-        return [rows[name] for name in commit.drops if name in rows] if commit.drops else []
+    def _gone(self, draft: Draft, commit: Commit) -> list[TrackerSnapshot]:
+        if not commit.drops or not draft.tracks:
+            return []
+        rows = draft.record.rows
+        return [rows[name] for name in commit.drops if name in rows]
 
 
-def texts_of(draft: RecordDraft, hashes: Iterable[str]) -> dict[str, str]:
+def texts_of(draft: Draft, hashes: Iterable[str]) -> dict[str, str]:
     """Return the definitions for hashes, from the rows that need them."""
     wanted = set(hashes)
     rows = (*draft.puts.values(), *draft.record.rows.values())

@@ -142,6 +142,9 @@ class Record:
         else:
             self.counter = self.counter + 1 if commit.incarnation == self.incarnation else 1
             self.rows.update(commit.puts)
+            if self.broken:
+                for name in commit.puts:
+                    self.broken.pop(name, None)
             for name in commit.drops:
                 self.rows.pop(name, None)
                 if self.broken:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import milepost
+import milepost.subjects
 from tests.examples.programs import EXAMPLES, module_of, output_of
 
 PROGRAMS = sorted(path.name for path in EXAMPLES.glob("*.py"))
@@ -57,7 +58,7 @@ def test_says_how_to_run_it(program: str) -> None:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_uses_public_names_only(program: str) -> None:
-    """What a newcomer copies comes from ``milepost`` itself, or from ``milepost.testing``."""
+    """What a newcomer copies comes from ``milepost`` itself, ``milepost.subjects`` or ``milepost.testing``."""
     imported: set[tuple[str, str]] = set()
     for node in ast.walk(ast.parse((EXAMPLES / program).read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -67,7 +68,8 @@ def test_uses_public_names_only(program: str) -> None:
     ours = {(module, name) for module, name in imported if module.split(".")[0] == "milepost"}
     assert ours
     for module, name in ours:
-        assert (module == "milepost" and name in milepost.__all__) or module == "milepost.testing", (module, name)
+        public = {"milepost": milepost.__all__, "milepost.subjects": milepost.subjects.__all__}.get(module, ())
+        assert name in public or module == "milepost.testing", (module, name)
 
 
 def test_user_activity_announces_every_milestone_with_its_own_target(run: Run) -> None:
@@ -352,6 +354,53 @@ def test_workers_share_groups_and_lose_nothing_when_one_dies(run: Run) -> None:
     ]
     assert "milestones announced by more than one process: 0" in lines
     assert after(lines, "the store alone, without Redis:") == [f"{page}: 400 visits" for page in sorted(pages)]
+
+
+def test_the_thermostat_reacts_to_what_really_changed(run: Run) -> None:
+    """The same temperature again is no change, a broken sensor changes nothing, and no visit is lost."""
+    lines = run("30_subjects_thermostat.py")
+    assert after(lines, "readings:") == [
+        "kitchen: None -> 18.5",
+        "kitchen: heating on",
+        "kitchen: 18.5 -> 22.0",
+        "kitchen: heating off",
+        "kitchen: 22.0 -> 20.5",
+        "kitchen: heating on",
+    ]
+    assert "'readings': 4" in lines[-3]
+    assert "'visits': 20" in lines[-3]
+    assert lines[-1] == "failed: ValueError: no room is that hot"
+
+
+def test_the_shop_notices_who_comes_late(run: Run) -> None:
+    """Operations and methods are told once each, in order; a conflict is noticed, or merged where that is wanted."""
+    lines = run("31_models_shop.py")
+    assert after(lines, "events:") == [
+        "customer.created: Ada, number 1, changed nothing",
+        "customer.updated: Ada, number 1, changed email, orders",
+        "customer.updated: Ada, number 1, changed last_seen",
+        "customer.seen: Ada, number 1, changed nothing",
+        "customer.welcomed: Ada, number 1, changed nothing",
+    ]
+    assert "conflict: the Customer with the id 'ada' was stored by somebody else since it was loaded" in lines
+    assert "not deleted: Ada L. has orders" in lines
+    assert "merged: price 4, shelf B" in lines
+
+
+def test_the_checklist_watches_the_model(run: Run) -> None:
+    """Each item is done once, whatever comes again; who has done all gets the badge, and only that is counted."""
+    lines = run("32_onboarding_checklist.py")
+    assert after(lines, "checklist:") == [
+        "user:ada: sign up, done",
+        "user:bob: sign up, done",
+        "user:ada: verify the address, done",
+        "user:ada: choose a picture, done",
+    ]
+    assert lines[-3:] == [
+        "Ada: 3 of 3, left [], badges ['onboarded']",
+        "Bob: 1 of 3, left ['verify the address', 'choose a picture'], badges []",
+        "badges given by the checklist: 1",
+    ]
 
 
 def calls_in(program: str) -> list[ast.Call]:

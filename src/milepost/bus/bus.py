@@ -14,7 +14,7 @@ import anyio
 from milepost._clock import Clock, SystemClock
 from milepost._tasks import Tasks
 from milepost.bus.consuming import DurableConsumer, Pace
-from milepost.bus.context import NamedSubject, SubjectOf
+from milepost.bus.context import SubjectSource
 from milepost.bus.delays import DelayKeeper
 from milepost.bus.delivering import Deliverer
 from milepost.bus.envelope import Envelope
@@ -109,8 +109,8 @@ class EventBus(Publishing, Jobs, LookingBack):
         self._workers = workers
         self._pace = Pace() if pace is None else pace
         self._close_timeout = close_timeout
-        self.subject_of: SubjectOf = NamedSubject
-        """Makes the ``ctx.subject`` of a name."""
+        self.subjects: SubjectSource | None = None
+        """Where the ``ctx.subject`` of handlers comes from; None where subjects have names and nothing else."""
         self._streams = ()
         self._former: list[tuple[Lines[Envelope | Again], Tasks]] = []
         self.store: object = None

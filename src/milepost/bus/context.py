@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from milepost.bus.payloads import copied
+from milepost.codec import from_jsonable
 from milepost.events.types import Event
+from milepost.subjects.subject import Subject
 
 if TYPE_CHECKING:
     from milepost.bus.run import Run
 
-__all__ = ["EventContext", "NamedSubject", "SubjectLike", "SubjectOf"]
+__all__ = ["EventContext", "NamedSubject", "SubjectLike", "SubjectSource"]
 
 
 class SubjectLike(Protocol):
@@ -49,8 +51,21 @@ class NamedSubject:
         return hash(self.name)
 
 
-SubjectOf = Callable[[str], SubjectLike]
-"""Makes the ``ctx.subject`` of a name."""
+class SubjectSource(Protocol):
+    """Where the subjects of handlers come from."""
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether every subject can be loaded on the spot."""
+        ...
+
+    def load_now(self, name: str) -> Subject | None:
+        """Load a subject on the spot; None where a store must be asked."""
+        ...
+
+    async def load(self, name: str) -> Subject:
+        """Load a subject."""
+        ...
 
 
 class EventContext:
@@ -62,7 +77,7 @@ class EventContext:
     # On the class until somebody asks: most handlers look at one of them.
     _payload: dict[str, Any] | None = None
     _metadata: dict[str, Any] | None = None
-    _subject: SubjectLike | None = None
+    _subject: Subject | None = None
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -86,14 +101,38 @@ class EventContext:
         return self._run.envelope.type
 
     @property
-    def subject(self) -> SubjectLike:
-        """What it happened to. An event that names no subject happened to its source."""
+    def subject(self) -> Subject:
+        """What it happened to, loaded; committed when the handler succeeds.
+
+        An event that names no subject happened to its source. On a bus without a manager a subject has a name
+        and nothing else.
+        """
         subject = self._subject
         if subject is None:
-            envelope = self._run.envelope
-            name = envelope.source if envelope.subject is None else envelope.subject
-            subject = self._subject = self._run.subject_of(name)
+            source = self._run.subjects
+            subject = None if source is None else source.load_now(self.subject_name)
+            if subject is None:
+                subject = cast(Subject, NamedSubject(self.subject_name))
+            self._subject = subject
         return subject
+
+    @property
+    def subject_name(self) -> str:
+        """The name of what it happened to."""
+        envelope = self._run.envelope
+        return envelope.subject or envelope.source
+
+    async def load_subject(self) -> None:
+        """Load the subject, so that it is there when it is asked for."""
+        source = self._run.subjects
+        if source is not None and self._subject is None:
+            self._subject = source.load_now(self.subject_name) or await source.load(self.subject_name)
+
+    @property
+    def loaded_subject(self) -> Subject | None:
+        """The subject, where it was asked for and can be stored."""
+        subject = self._subject
+        return subject if isinstance(subject, Subject) else None
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -127,12 +166,12 @@ class EventContext:
     @property
     def old_value(self) -> Any:
         """For a property that changed: what it was."""
-        return None if self._run.envelope.change is None else self._run.envelope.change.get("old")
+        return None if self._run.envelope.change is None else from_jsonable(self._run.envelope.change.get("old"))
 
     @property
     def new_value(self) -> Any:
         """For a property that changed: what it is."""
-        return None if self._run.envelope.change is None else self._run.envelope.change.get("new")
+        return None if self._run.envelope.change is None else from_jsonable(self._run.envelope.change.get("new"))
 
     @property
     def handler_name(self) -> str | None:

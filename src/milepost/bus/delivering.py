@@ -157,7 +157,10 @@ class Deliverer:
         runs.add(run)
         token = current_run.set(run)
         failure: Exception | None = None
+        subjects = self.bus.subjects
         try:
+            if subjects is not None and run.must_load(subjects):
+                await run.ctx.load_subject()
             if not handler.predicates or await _holds(handler, run.ctx):
                 layers = self.bus.handler_layers
                 if handler.breaker is not None:
@@ -168,6 +171,8 @@ class Deliverer:
                     await handler.function(run.ctx)
                 else:
                     await run.call()
+                if run.ctx.loaded_subject is not None:
+                    await run.commit()
         except Exception as error:
             failure = error
         except asyncio.CancelledError:
@@ -179,6 +184,7 @@ class Deliverer:
             run.over = True
             current_run.reset(token)
             runs.discard(run)
+            run.release()
         if run.held is not None and (failure is None or run.has_failed):
             failure = await self._send(handler, run.held, failure)
         if is_first and failure is not None and not run.removed:
@@ -199,13 +205,18 @@ class Deliverer:
         """Handle an event within the middleware that wraps events."""
         run = Run(self, None, envelope)
         token = current_run.set(run)
+        subjects = self.bus.subjects
         try:
+            if subjects is not None and run.must_load(subjects):
+                await run.ctx.load_subject()
             await wrapped(self.bus.event_layers, run.ctx, handle)()
+            await run.commit()
         except Exception:
             _log.exception("a middleware failed on the event %s of %s", envelope.type, envelope.subject)
         finally:
             run.over = True
             current_run.reset(token)
+            run.release()
         if run.held:
             await self.bus.send(run.held, inside=True)
 

@@ -9,7 +9,7 @@ from itertools import count
 
 from milepost.codec import canonical, content_hash
 
-__all__ = ["derived_id", "fresh_ids", "job_id"]
+__all__ = ["derived_id", "fresh_ids", "job_id", "work_id"]
 
 
 def fresh_ids() -> Iterator[str]:
@@ -30,6 +30,11 @@ def derived_id(cause: str, handler: str, ordinal: str, type: str) -> str:
         type: the type of the emitted event.
     """
     return content_hash(canonical([cause, handler, ordinal, type]))
+
+
+def work_id(event_id: str, handler: str) -> bytes:
+    """Return the 16 bytes that a handler's work on one event is remembered by."""
+    return hashlib.blake2b(canonical(["work", event_id, handler]), digest_size=16).digest()
 
 
 def job_id(event_id: str, handler: str, consumer: str) -> str:

@@ -258,11 +258,12 @@ class Publishing(Registering, BusParts):
         run = current_run.get()
         for event in events:
             envelope = Envelope.of(event)
-            if run is not None and not run.over:
+            if run is not None and not run.over and envelope.cause is None:
                 envelope.caused_by(run.envelope)
-                if envelope.depth > self.max_depth:
-                    _log.error("%s", CascadeLimit(self.max_depth, [f"... {run.envelope.type}", envelope.type]))
-                    continue
+            if envelope.depth > self.max_depth:
+                cause = "" if run is None else f" {run.envelope.type}"
+                _log.error("%s", CascadeLimit(self.max_depth, [f"...{cause}", envelope.type]))
+                continue
             if self._carries_outbox:
                 self._accept(envelope)
             elif self._immediate is not None:

@@ -10,18 +10,20 @@ from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from milepost.bus.context import EventContext, SubjectLike
+from milepost.bus.context import EventContext, SubjectLike, SubjectSource
 from milepost.bus.envelope import Envelope
 from milepost.bus.handlers import Handler
-from milepost.bus.ids import derived_id
+from milepost.bus.ids import derived_id, work_id
 from milepost.errors import CascadeLimit
+from milepost.events.codes import SUBJECT_PROPERTY_CHANGED
 from milepost.events.types import Event
+from milepost.subjects.draft import Cause
 
 if TYPE_CHECKING:
     from milepost.bus.bus import EventBus
     from milepost.bus.delivering import Deliverer
 
-__all__ = ["Held", "Run", "current_run"]
+__all__ = ["Held", "Run", "current_cause", "current_run"]
 
 Held = list[tuple[Envelope, float | None]]
 """Events that wait to be sent, each with the moment it is due."""
@@ -68,9 +70,10 @@ class Run:
             self._event = self.envelope.event()
         return self._event
 
-    def subject_of(self, name: str) -> SubjectLike:
-        """Return the subject of a name."""
-        return self.bus.subject_of(name)
+    @property
+    def subjects(self) -> SubjectSource | None:
+        """Where subjects come from; None for a bus without a manager."""
+        return self.deliverer.bus.subjects
 
     def now(self) -> float:
         """Return what time it is."""
@@ -114,9 +117,8 @@ class Run:
         if cause.depth >= self.bus.max_depth:
             raise CascadeLimit(self.bus.max_depth, [*await self.bus.chain_to(cause), envelope.type])
         if derive:
-            who = "" if self.handler is None else self.handler.identity
             ordinal = f"{self.attempt} failed.{self._ordinal}" if self.has_failed else str(self._ordinal)
-            envelope.id = derived_id(cause.id, who, ordinal, envelope.type)
+            envelope.id = derived_id(cause.id, self._who, ordinal, envelope.type)
             self._ordinal += 1
         envelope.caused_by(cause)
         if self.over:
@@ -128,10 +130,52 @@ class Run:
         return envelope.id
 
     def handler_failed(self) -> None:
-        """Drop what the handler emitted: that goes with its success. What is emitted from now on is sent."""
+        """Drop what the handler emitted and did to its subject: that goes with its success.
+
+        What is emitted from now on is sent.
+        """
         self.has_failed = True
         self._ordinal = 0
         self.held = None
+        self.release()
+
+    @property
+    def _who(self) -> str:
+        return "" if self.handler is None else self.handler.identity
+
+    # --- the subject ----------------------------------------------------------------------
+
+    def must_load(self, source: SubjectSource) -> bool:
+        """Whether the subject must be loaded before anybody sees it, because it cannot be when it is asked for."""
+        handler = self.handler
+        if source.is_quick and (handler is None or handler.is_async):
+            return False
+        return handler is None or not handler.takes_event or bool(handler.predicates or self.bus.handler_layers)
+
+    async def commit(self) -> None:
+        """Commit what was done to the subject, unless the handler failed.
+
+        Raises:
+            CascadeLimit: when its events would make the chain of causes too long.
+        """
+        subject = self.ctx.loaded_subject
+        if subject is None or self.has_failed or not subject.has_changes:
+            return
+        again = self.deliverer.consumer is not None  # a durable handler may be run again for what it has done
+        try:
+            if subject.announces and self.envelope.depth >= self.bus.max_depth:
+                chain = await self.bus.chain_to(self.envelope)
+                raise CascadeLimit(self.bus.max_depth, [*chain, SUBJECT_PROPERTY_CHANGED])
+            await subject.store_once(work_id(self.envelope.id, self._who) if again else None)
+        except BaseException:
+            self.handler_failed()
+            raise
+
+    def release(self) -> None:
+        """Take back what was not committed."""
+        subject = self.ctx.loaded_subject
+        if subject is not None:
+            subject.discard()
 
     # --- the innermost call ---------------------------------------------------------------
 
@@ -178,3 +222,12 @@ class Run:
             timer.cancel()
             working.cancel()
             await asyncio.wait({working, timer})
+
+
+def current_cause() -> Cause | None:
+    """Return the event in whose handler this code runs; None outside of handlers."""
+    run = current_run.get()
+    if run is None or run.over:
+        return None
+    envelope = run.envelope
+    return Cause(envelope.id, envelope.root or envelope.id, envelope.depth + 1)

@@ -10,6 +10,9 @@ from milepost.events.codes import (
     EVENT_TRACKER_REMOVED,
     EVENT_TRACKER_RESET,
     EVENT_TRACKER_STAGE_COMPLETED,
+    SUBJECT_DELETED,
+    SUBJECT_PROPERTY_CHANGED,
+    SUBJECT_PROPERTY_DELETED,
 )
 from milepost.events.types import (
     Event,
@@ -34,6 +37,9 @@ __all__ = [
     "EVENT_TRACKER_REMOVED",
     "EVENT_TRACKER_RESET",
     "EVENT_TRACKER_STAGE_COMPLETED",
+    "SUBJECT_DELETED",
+    "SUBJECT_PROPERTY_CHANGED",
+    "SUBJECT_PROPERTY_DELETED",
     "Event",
     "TrackerAdded",
     "TrackerAllCompleted",

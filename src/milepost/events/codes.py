@@ -1,4 +1,4 @@
-"""The codes of tracker events. A leaf: it imports nothing."""
+"""The codes of tracker events, and of the events of subjects. A leaf: it imports nothing."""
 
 from typing import Final
 
@@ -12,6 +12,9 @@ __all__ = [
     "EVENT_TRACKER_REMOVED",
     "EVENT_TRACKER_RESET",
     "EVENT_TRACKER_STAGE_COMPLETED",
+    "SUBJECT_DELETED",
+    "SUBJECT_PROPERTY_CHANGED",
+    "SUBJECT_PROPERTY_DELETED",
 ]
 
 EVENT_TRACKER_ADDED: Final = "tracker.added"
@@ -33,3 +36,7 @@ EVENT_ALL: Final = (
     EVENT_TRACKER_EXPIRED,
     EVENT_TRACKER_PROGRESSED,
 )
+
+SUBJECT_PROPERTY_CHANGED: Final = "subject.property_changed"
+SUBJECT_PROPERTY_DELETED: Final = "subject.property_deleted"
+SUBJECT_DELETED: Final = "subject.deleted"

@@ -21,11 +21,13 @@ from milepost.events.codes import (
     EVENT_TRACKER_RESET,
 )
 from milepost.limiters.base import LimiterRunner, LimiterState
+from milepost.records import Record
 from milepost.trackers.blueprint import Blueprint
 from milepost.trackers.policies import ResetPolicy
 from milepost.trackers.snapshot import TrackerSnapshot
 from milepost.tracking.draft import RecordDraft
 from milepost.tracking.explain import Explanation, explain
+from milepost.tracking.plan import PlanBook
 from milepost.tracking.result import TrackResult
 from milepost.tracking.step import bits, reset_limiters
 
@@ -52,6 +54,13 @@ def hash_event_id(event_id: str) -> bytes:
 
 class Command:
     """Something to be done to a group."""
+
+    def draft(self, record: Record, book: PlanBook, now: float, incarnation: int, window: int) -> RecordDraft:
+        """Return a draft for this and for what else is done to the group; what has expired is dropped in it."""
+        draft = RecordDraft(record, book, now, incarnation, window)
+        if record.deadline is not None and record.deadline <= now:
+            Expire(now).apply(draft)
+        return draft
 
     def apply(self, draft: RecordDraft) -> Any:
         """Change the draft; return what the caller gets."""

@@ -27,6 +27,8 @@ class RecordDraft:
         window: how many event ids a record remembers.
     """
 
+    tracks = True
+
     def __init__(self, record: Record, book: PlanBook, now: float, incarnation: int, window: int) -> None:
         self.record = record
         self.book = book

@@ -28,6 +28,7 @@ pytest.register_assert_rewrite(
             "following",
             "histories",
             "naming",
+            "properties",
             "racing",
             "reading",
             "repeating",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from milepost.testing.suites.material import (
     texts,
 )
 from milepost.testing.suites.opening import AdapterSuite
+from milepost.testing.suites.properties import BODIES, KEY, properties, property_texts
 
 __all__ = ["FollowingSuite"]
 
@@ -46,6 +48,19 @@ class FollowingSuite(AdapterSuite):
         async with self.opened() as store:
             assert isinstance(store, BaseDataStore)
             yield store
+
+    async def test_properties_that_changed_are_there(self) -> None:
+        """A subject's rows need no definition when they are saved, either."""
+        async with self.opened_store() as store:
+            await store.flush()
+            change = change_to(KEY, at(4), definitions={})
+            await store.save([replace(change, puts=properties(BODIES))])
+            change = change_to(KEY, at(5), definitions={}, drops=("p:nested",))
+            await store.save([replace(change, puts=properties({"p:name": "Grace"}))])
+            rest = {name: body for name, body in BODIES.items() if name != "p:nested"}
+            now = await read(store, KEY)
+            assert now.rows == property_texts({**rest, "p:name": "Grace"})
+            assert now.revision == at(5)
 
     async def test_what_changed_is_there(self) -> None:
         """Rows, event ids, deadline, serial number, events and definitions are written under their revision."""

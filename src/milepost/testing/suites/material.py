@@ -19,6 +19,7 @@ __all__ = [
     "SOME_DEFINITIONS",
     "Reading",
     "SuiteEvent",
+    "SuiteProperty",
     "SuiteRow",
     "change_to",
     "commit_to",
@@ -52,6 +53,19 @@ class SuiteRow:
     def encoded(self) -> str:
         """Return the row as ASCII text."""
         return json.dumps([self.definition_hash, self.body])
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteProperty:
+    """A row that needs no definition, such as a subject's property."""
+
+    name: str
+    text: str
+    definition_hash: str = ""
+
+    def encoded(self) -> str:
+        """Return the row as ASCII text."""
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from milepost.testing.suites.committing import CommittingSuite, RemovingSuite
 from milepost.testing.suites.histories import HistorySuite
 from milepost.testing.suites.naming import NamingSuite
+from milepost.testing.suites.properties import PropertySuite
 from milepost.testing.suites.racing import CancellationSuite, RacingSuite
 from milepost.testing.suites.reading import DeadlineSuite, FlushSuite, KeysSuite, OutboxSuite
 from milepost.testing.suites.repeating import DeduplicationSuite, RepeatingSuite
@@ -23,6 +24,7 @@ class RecordSuite(
     OutboxSuite,
     FlushSuite,
     NamingSuite,
+    PropertySuite,
     RacingSuite,
     CancellationSuite,
 ):

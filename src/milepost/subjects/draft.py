@@ -1,0 +1,190 @@
+"""The next state of a subject's record while it is being worked out, and the events of its changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from milepost._clock import utc
+from milepost.codec import canonical, content_hash
+from milepost.events.codes import SUBJECT_DELETED, SUBJECT_PROPERTY_CHANGED, SUBJECT_PROPERTY_DELETED
+from milepost.events.types import Event
+from milepost.records import Commit, Record
+from milepost.subjects.rows import EXTENDED, PROPERTY, SubjectRow, name_of, plain
+
+__all__ = ["Cause", "SubjectDraft"]
+
+
+class Cause(NamedTuple):
+    """The event in whose handler something is done."""
+
+    id: str
+    root: str
+    depth: int
+    """How many causes an event has that this one causes."""
+
+
+class SubjectDraft:
+    """What a subject will be once the commit is accepted. The record itself stays as it is.
+
+    Args:
+        record: the replica to begin from.
+        now: when, epoch seconds; what events are dated with.
+        incarnation: the record's own, or the one to take where it is begun anew.
+    """
+
+    tracks = False
+
+    def __init__(self, record: Record, now: float, incarnation: int) -> None:
+        self.record = record
+        self.now = now
+        self.incarnation = incarnation
+        self.puts: dict[str, SubjectRow] = {}
+        self.drops: dict[str, None] = {}
+        self.events: list[Event] = []
+        self.seen: dict[bytes, None] = {}
+        self.changes = 0
+
+    @property
+    def name(self) -> str:
+        """The subject's name."""
+        return name_of(self.record.key)
+
+    def get(self, row: str) -> SubjectRow | None:
+        """Return a row as it will be.
+
+        Raises:
+            UndecodableError: when it is there and cannot be read.
+        """
+        found = self.puts.get(row)
+        if found is None and row not in self.drops:
+            broken = self.record.broken
+            if broken and row in broken:
+                raise broken[row]
+            found = self.record.rows.get(row)
+        return found
+
+    def rows(self) -> dict[str, SubjectRow]:
+        """Return all rows as they will be, those apart that cannot be read."""
+        rows = {name: row for name, row in self.record.rows.items() if name not in self.drops}
+        rows.update(self.puts)
+        return rows
+
+    def broken(self) -> dict[str, Exception]:
+        """Return why rows cannot be read that will still be there."""
+        broken = self.record.broken or {}
+        return {name: error for name, error in broken.items() if name not in self.drops}
+
+    def put(self, row: SubjectRow) -> None:
+        """Write a row."""
+        self.changes += 1
+        self.puts[row.name] = row
+        self.drops.pop(row.name, None)
+
+    def drop(self, name: str) -> None:
+        """Drop a row."""
+        self.changes += 1
+        self.puts.pop(name, None)
+        if name in self.record.rows or (self.record.broken and name in self.record.broken):
+            self.drops[name] = None
+
+    def knows(self, event_id: bytes) -> bool:
+        """Whether an event id is remembered."""
+        seen = self.record.seen
+        return event_id in self.seen or (seen is not None and event_id in seen)
+
+    # --- events ---------------------------------------------------------------------------
+
+    def tell_change(
+        self,
+        name: str,
+        old: SubjectRow | None,
+        new: SubjectRow | None,
+        extra: Mapping[str, Any] | None,
+        cause: Cause | None,
+    ) -> None:
+        """Append the event of a property that changed, or went away."""
+        payload = {"property_name": name, "old_value": None if old is None else plain(old.form)}
+        change = {"name": name, "old": None if old is None else old.form}
+        if new is None:
+            code = SUBJECT_PROPERTY_DELETED
+        else:
+            code = SUBJECT_PROPERTY_CHANGED
+            payload["new_value"] = plain(new.form)
+            change["new"] = new.form
+        self.tell(code, name, payload, cause, extra=extra, change=change)
+
+    def tell_deleted(self, rows: Mapping[str, SubjectRow], cause: Cause | None) -> None:
+        """Append the event of a subject that went away with these rows."""
+        payload = {"props": dict(_values(rows, PROPERTY)), "ext_props": dict(_values(rows, EXTENDED))}
+        self.tell(SUBJECT_DELETED, "", payload, cause)
+
+    def tell(
+        self,
+        code: str,
+        about: str,
+        payload: dict[str, Any],
+        cause: Cause | None,
+        *,
+        extra: Mapping[str, Any] | None = None,
+        change: dict[str, Any] | None = None,
+    ) -> str:
+        """Append an event, and return its id: a hash of what it announces, the record's next revision among it."""
+        self.changes += 1
+        announced = [self.record.key, code, *self.next_revision, about, len(self.events)]
+        event = Event(
+            id=content_hash(canonical(announced)),
+            type=code,
+            subject=self.name,
+            time=utc(self.now),
+            data=payload,
+            metadata=extra,
+            change=change,
+            cause=None if cause is None else cause.id,
+            root=None if cause is None else cause.root,
+            depth=None if cause is None else cause.depth,
+        )
+        self.events.append(event)
+        return event.id
+
+    @property
+    def next_revision(self) -> tuple[int, int]:
+        """The incarnation and the counter of the record when the commit is accepted."""
+        record = self.record
+        return self.incarnation, record.counter + 1 if self.incarnation == record.incarnation else 1
+
+    # --- the commit -----------------------------------------------------------------------
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to be written."""
+        return not (self.puts or self.drops or self.events or self.seen)
+
+    def finish(self, epoch: int, id: bytes) -> Commit:
+        """Return the commit that makes it so."""
+        record = self.record
+        if self.is_empty:
+            return Commit(record.key, epoch, record.revision, record.incarnation, serial=record.serial)
+        leaves_nothing = (
+            not self.puts
+            and not self.seen
+            and not record.seen
+            and len(self.drops) == len(record.rows) + len(record.broken or ())
+        )
+        return Commit(
+            key=record.key,
+            epoch=epoch,
+            base=record.revision,
+            incarnation=self.incarnation,
+            puts=self.puts,
+            drops=tuple(self.drops),
+            events=self.events,
+            seen=tuple(self.seen),
+            serial=record.serial,
+            removes=leaves_nothing and record.counter > 0,
+            id=id,
+        )
+
+
+def _values(rows: Mapping[str, SubjectRow], kind: str) -> Iterator[tuple[str, Any]]:
+    return ((name[len(kind) :], plain(row.form)) for name, row in rows.items() if name.startswith(kind))

@@ -1,0 +1,395 @@
+"""``Subject``: a named entity with properties, as a unit of work over a copy of it."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Generator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from milepost.subjects.changes import Deletion, Edit, checked_extra, edit_of
+from milepost.subjects.commands import ChangeSubject, DeleteSubject, Loaded, ReadSubject
+from milepost.subjects.keeper import Keeper, Pending
+from milepost.subjects.rows import EXTENDED, PROPERTY, SubjectRow, check_subject_name, key_of, property_row
+
+__all__ = ["Change", "Subject", "SubjectKeeper"]
+
+_Values = dict[str, Any]
+
+
+class Subject:
+    """A named entity with properties, loaded.
+
+    ::
+
+        user = await manager.subject("user-123")
+        user.set("email", "a@example.com")
+        user.set("logins", lambda n: n + 1, default=0)
+        await user.store()
+
+    It is a unit of work: reads and writes are immediate on the loaded copy, and :meth:`store` commits all changes
+    in one atomic step. Functions are applied again to the newest value then, so no increment is ever lost.
+    Values are what JSON can carry, and decimals, times, tuples and sets; they are copied on their way in and out.
+
+    Changes that are never stored raise a ``ResourceWarning``; :meth:`discard` takes them back. As a context
+    manager it stores them at the end of the block, and discards them where the block raises.
+
+    Args:
+        name: its name.
+        keeper: has work done.
+        loaded: what is stored.
+        held: whether somebody else commits it: the handler that it is the ``ctx.subject`` of.
+    """
+
+    def __init__(self, name: str, keeper: Keeper, loaded: Loaded, *, held: bool = False) -> None:
+        self._pending: list[Edit] = []
+        self._sendings: list[_Sending] = []
+        self._name = name
+        self._key = key_of(name)
+        self._keeper = keeper
+        self._held = held
+        self._base = loaded
+        self._rows: dict[str, SubjectRow] = dict(loaded.rows)
+
+    @property
+    def name(self) -> str:
+        """The subject's name."""
+        return self._name
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether there are changes that are not stored."""
+        return bool(self._pending or self._sendings)
+
+    @property
+    def announces(self) -> bool:
+        """Whether there are changes that are not stored and of which others may be told."""
+        return any(not edit.muted for edit in self._pending)
+
+    def __repr__(self) -> str:
+        return f"<subject {self._name}>"
+
+    def __str__(self) -> str:
+        return self._name
+
+    def __del__(self) -> None:
+        if self._pending:
+            names = ", ".join(sorted({edit.name for edit in self._pending}))
+            message = f"the changes of subject {self._name!r} were never stored: {names}"
+            warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self.store()
+        else:
+            self.discard()
+
+    # --- properties -------------------------------------------------------------------------
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a property's value; a copy, if it can be changed.
+
+        Args:
+            name: the property.
+            default: what to return where it is absent.
+
+        Raises:
+            UndecodableError: when it is stored and cannot be read.
+        """
+        return self._get(PROPERTY, name, default)
+
+    def set(
+        self,
+        name: str,
+        value: Any,
+        muted: bool = False,
+        extra: Mapping[str, Any] | None = None,
+        default: Any = None,
+        use_cache: bool = True,
+    ) -> Change:
+        """Give a property a value.
+
+        Args:
+            name: the property.
+            value: the value; or a function of the value before, or of nothing, that returns it. It must not act on
+                the world: it is called again when another process was faster.
+            muted: do not emit an event.
+            extra: metadata of the event, JSON values.
+            default: what a function of one argument gets where the property is absent.
+            use_cache: False commits this property at once, with what was done to it before, and leaves the others.
+
+        Returns:
+            ``(new, old)``; may be awaited, which commits at once.
+
+        Raises:
+            TypeError: for a name that is no text, or a function of more than one argument.
+            ValueError: for an empty name, or a value that cannot be stored.
+            UndecodableError: when it is stored and cannot be read.
+        """
+        edit = edit_of(PROPERTY, name, value, default=default, muted=muted, extra=extra)
+        return self._change(edit, use_cache)
+
+    def delete(
+        self, name: str, muted: bool = False, extra: Mapping[str, Any] | None = None, use_cache: bool = True
+    ) -> Change:
+        """Delete a property; one that is absent is no error. Otherwise like :meth:`set`."""
+        return self._change(Deletion(property_row(PROPERTY, name), muted, checked_extra(extra)), use_cache)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a property of this name."""
+        row = property_row(PROPERTY, name)
+        return row in self._rows or row in self._base.broken
+
+    def keys(self) -> list[str]:
+        """Return the names of the properties, sorted."""
+        return self._names(PROPERTY)
+
+    def dict(self) -> _Values:
+        """Return all properties, extended ones apart.
+
+        Raises:
+            UndecodableError: when one of them cannot be read.
+        """
+        return {name: self._get(PROPERTY, name, None) for name in self._names(PROPERTY)}
+
+    # --- extended properties ----------------------------------------------------------------
+
+    def get_ext(self, name: str, default: Any = None) -> Any:
+        """Return an extended property's value; otherwise like :meth:`get`."""
+        return self._get(EXTENDED, name, default)
+
+    def set_ext(self, name: str, value: Any, default: Any = None, use_cache: bool = True) -> Change:
+        """Give an extended property a value: one that never emits an event. Otherwise like :meth:`set`."""
+        return self._change(edit_of(EXTENDED, name, value, default=default), use_cache)
+
+    def delete_ext(self, name: str, use_cache: bool = True) -> Change:
+        """Delete an extended property; otherwise like :meth:`delete`."""
+        return self._change(Deletion(property_row(EXTENDED, name), True, None), use_cache)
+
+    def ext(self) -> _Values:
+        """Return all extended properties.
+
+        Raises:
+            UndecodableError: when one of them cannot be read.
+        """
+        return {name: self._get(EXTENDED, name, None) for name in self._names(EXTENDED)}
+
+    # --- the unit of work -------------------------------------------------------------------
+
+    async def store(self) -> None:
+        """Commit all changes in one atomic step, and wait until its events are delivered.
+
+        Where it raises, the changes are still there, to be stored again or discarded.
+
+        Raises:
+            Exception: what a function raises on the newest value; nothing was changed.
+            CommitConflict: when other writers won every race for too long; nothing was changed.
+            BackendUnavailable: when the cache or the store does not answer; nothing was changed.
+            CommitUncertain: when it cannot be learned whether it was applied.
+            ManagerClosed: when the manager was closed.
+        """
+        await self.store_once(None)
+
+    async def store_once(self, event_id: bytes | None) -> None:
+        """Commit all changes, unless a commit with this id was applied before. Otherwise like :meth:`store`."""
+        await self._settle()
+        if self._pending:
+            edits, self._pending = self._pending, []
+            await self._finish(self._send(edits, event_id))
+
+    def discard(self) -> None:
+        """Take back all changes that are not stored."""
+        self._pending = []
+        self._show()
+
+    async def reload(self) -> None:
+        """Load what is stored now; changes that are not stored are applied to it.
+
+        Raises:
+            ManagerClosed: when the manager was closed.
+            BackendUnavailable: when the cache or the store does not answer.
+        """
+        await self._settle()
+        self._base = await self._keeper.run(self._key, ReadSubject())
+        self._show()
+
+    async def flush(self) -> None:
+        """Delete the subject with all its properties, at once; changes that are not stored go with it.
+
+        Raises:
+            ManagerClosed: when the manager was closed.
+            CommitConflict: when other writers won every race for too long; nothing was changed.
+            BackendUnavailable: when the cache or the store does not answer; nothing was changed.
+        """
+        await self._settle()
+        gone = list(self._pending)
+        self._base = await self._keeper.run(self._key, DeleteSubject(self._keeper.cause()))
+        self._pending = [edit for edit in self._pending if edit not in gone]
+        self._show()
+
+    # --- the loaded copy ----------------------------------------------------------------------
+
+    def _row(self, row: str) -> SubjectRow | None:
+        found = self._rows.get(row)
+        if found is None and row in self._base.broken and not any(edit.row == row for edit in self._pending):
+            raise self._base.broken[row]
+        return found
+
+    def _get(self, kind: str, name: str, default: Any) -> Any:
+        row = self._row(property_row(kind, name))
+        return default if row is None else row.value()
+
+    def _names(self, kind: str) -> list[str]:
+        rows = {*self._rows, *self._base.broken}  # sorted: stores do not keep an order
+        return sorted(row[len(kind) :] for row in rows if row.startswith(kind))
+
+    def _change(self, edit: Edit, use_cache: bool) -> Change:
+        old = self._rows.get(edit.row) if edit.deletes else self._row(edit.row)
+        new = edit.applied(old)
+        change = Change((_value(new), _value(old)))
+        change.subject, change.edit = self, edit
+        self._pending.append(edit)
+        self._place(edit.row, new)
+        if not use_cache:
+            now = [other for other in self._pending if other.row == edit.row]
+            self._pending = [other for other in self._pending if other.row != edit.row]
+            change.sending = self._send(now, None)
+        return change
+
+    def _place(self, row: str, new: SubjectRow | None) -> None:
+        if new is None:
+            self._rows.pop(row, None)
+        else:
+            self._rows[row] = new
+
+    def _show(self) -> None:
+        """Make the loaded copy anew: what is stored, and on it what is not yet."""
+        self._rows = dict(self._base.rows)
+        unstored = [edit for sending in self._sendings for edit in sending.edits] + self._pending
+        for edit in unstored:
+            try:
+                self._place(edit.row, edit.applied(self._rows.get(edit.row)))
+            except Exception:  # noqa: S112 -- a function that fails on the newest value: `store` will tell
+                continue
+
+    # --- sending ------------------------------------------------------------------------------
+
+    def _send(self, edits: list[Edit], event_id: bytes | None) -> _Sending:
+        """Begin to commit edits; whoever waits for it may be cancelled, it goes on."""
+        sending = _Sending(edits)
+        work = ChangeSubject(edits, self._keeper.cause(), event_id)
+        self._sendings.append(sending)
+        try:
+            done = self._keeper.run_now(self._key, work)
+            if done is None:
+                pending = self._keeper.submit(self._key, work)
+                sending.future = pending.future
+                pending.future.add_done_callback(lambda future: self._concluded(sending, pending))
+                return sending
+        except Exception as error:
+            self._end(sending, None, error)
+        else:
+            sending.delivery = done[1]
+            self._end(sending, done[0], None)
+        return sending
+
+    def _concluded(self, sending: _Sending, pending: Pending) -> None:
+        if not pending.future.cancelled():
+            sending.delivery = pending.future.result()
+        self._end(sending, pending.value, pending.error)
+
+    def _end(self, sending: _Sending, loaded: Loaded | None, error: Exception | None) -> None:
+        self._sendings.remove(sending)
+        sending.error = error
+        if loaded is None or error is not None:
+            self._pending = sending.edits + self._pending
+        else:
+            self._base = loaded
+        self._show()
+
+    async def _settle(self) -> None:
+        """Wait for what was begun before."""
+        while self._sendings:
+            await self._finish(self._sendings[0])
+
+    async def _finish(self, sending: _Sending) -> None:
+        if sending.future is not None:
+            await asyncio.shield(sending.future)
+        if sending.error is not None:
+            raise sending.error
+        await self._keeper.delivered(sending.delivery)
+
+    async def commit_of(self, change: Change) -> tuple[Any, Any]:
+        """Commit what a change waits for; return ``(new, old)`` as it was committed."""
+        if change.sending is not None:
+            await self._finish(change.sending)
+        elif self._held:
+            return change[0], change[1]
+        elif any(edit is change.edit for edit in self._pending):
+            await self.store()
+        else:
+            await self._settle()
+        return change.edit.result or (change[0], change[1])
+
+
+class Change(tuple[Any, Any]):
+    """What ``set`` and ``delete`` return: ``(new, old)``, as the loaded copy has it.
+
+    Awaiting it commits all changes of the subject at once (only this property, with ``use_cache=False``), and gives
+    ``(new, old)`` as it was committed. In a handler, ``ctx.subject`` is committed when the handler succeeds, and
+    awaiting commits nothing before.
+    """
+
+    subject: Subject
+    edit: Edit
+    sending: _Sending | None = None
+
+    def __await__(self) -> Generator[Any, None, tuple[Any, Any]]:
+        return self.subject.commit_of(self).__await__()
+
+
+class _Sending:
+    """Edits on their way to the authority."""
+
+    __slots__ = ("delivery", "edits", "error", "future")
+
+    def __init__(self, edits: list[Edit]) -> None:
+        self.edits = edits
+        self.future: asyncio.Future[Any] | None = None
+        self.delivery: Any = None
+        self.error: Exception | None = None
+
+
+def _value(row: SubjectRow | None) -> Any:
+    return None if row is None else row.value()
+
+
+class SubjectKeeper(Keeper):
+    """A keeper that hands out subjects."""
+
+    def load_now(self, name: str) -> Subject | None:
+        """Load the subject of a handler on the spot; None where a store must be asked first."""
+        done = self.run_now(key_of(check_subject_name(name)), ReadSubject())
+        return None if done is None else Subject(name, self, done[0], held=True)
+
+    async def load(self, name: str, *, held: bool = True) -> Subject:
+        """Load a subject as it is stored now; one that is stored nowhere is empty.
+
+        Args:
+            name: its name.
+            held: whether a handler commits it.
+
+        Raises:
+            TypeError: when the name is no text.
+            ValueError: when it is empty.
+            BackendUnavailable: when the cache or the store does not answer.
+            ManagerClosed: when the manager was closed.
+        """
+        loaded = await self.run(key_of(check_subject_name(name)), ReadSubject())
+        return Subject(name, self, loaded, held=held)
