@@ -149,8 +149,7 @@ async def test_events_are_in_the_outbox_of_their_commit(manager: TrackingManager
     user.set("b", 2)
     await user.store()
     await user.flush()
-    authority = manager.data_cache if manager.write == "behind" else manager.data_store
-    kept = [json.loads(text) for _, text in await authority.outbox()]  # type: ignore[attr-defined]
+    kept = [json.loads(text) for _, text in await manager._authority.outbox()]
     assert [event["type"] for event in kept] == [SUBJECT_PROPERTY_CHANGED] * 2 + [SUBJECT_PROPERTY_DELETED] * 2 + [
         SUBJECT_DELETED
     ]
