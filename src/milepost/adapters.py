@@ -98,13 +98,16 @@ def cache_from_url(url: str) -> BaseDataCache:
 
         return RedisDataCache.from_url(url)
     schemes = ", ".join(f"{name}://" for name in ("memory", *_REDIS_SCHEMES))
-    raise InvalidDefinition(f"cache_url must begin with one of {schemes}, got {url!r}")
+    raise InvalidDefinition(f"cache_url must begin with one of {schemes}, got one with {scheme!r}")
 
 
 def _parts(name: str, url: str) -> SplitResult:
     if not isinstance(url, str):
         raise InvalidDefinition(f"{name} must be a URL such as memory:// or sqlite:///track.db, got {url!r}")
-    return urlsplit(url)
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise InvalidDefinition(f"{name} must be a URL such as memory:// or sqlite:///track.db: {error}") from None
 
 
 def store_from_url(url: str) -> BaseDataStore:
@@ -123,7 +126,8 @@ def store_from_url(url: str) -> BaseDataStore:
         path = unquote(parts.path)[1:]
         if parts.netloc or not path:
             raise InvalidDefinition(
-                f"a SQLite URL reads sqlite:///relative/path or sqlite:////absolute/path, got {url!r}"
+                "a SQLite URL reads sqlite:///relative/path or sqlite:////absolute/path, "
+                f"got one with {path!r} after its host"
             )
         return SQLiteDataStore(path)
     if parts.scheme in ("mongodb", "mongodb+srv"):
@@ -131,5 +135,5 @@ def store_from_url(url: str) -> BaseDataStore:
 
         return MongoDBDataStore.from_url(url)
     raise InvalidDefinition(
-        f"store_url must begin with memory://, sqlite:///, mongodb:// or mongodb+srv://, got {url!r}"
+        f"store_url must begin with memory://, sqlite:///, mongodb:// or mongodb+srv://, got one with {parts.scheme!r}"
     )

@@ -11,7 +11,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from milepost import CacheUnavailable, InvalidDefinition, SQLiteDataStore, TrackingManager
+from milepost import CacheUnavailable, CountTracker, InvalidDefinition, SQLiteDataStore, TrackingManager
 from milepost.backends.redis.keys import SLOTS, Keys, partition_of, slot_of
 from milepost.data_caches.redis import RedisDataCache
 from milepost.testing import ManualClock
@@ -27,6 +27,12 @@ from tests.servers.valkey import ValkeyServer, command
         ({"partitions": 0}, "partitions"),
         ({"partitions": True}, "partitions"),
         ({"partitions": 1 << 20}, "partitions"),
+        ({"host": 3}, "host"),
+        ({"host": "redis://localhost"}, "from_url"),
+        ({"port": "6379"}, "port"),
+        ({"port": 65536}, "port"),
+        ({"db": -1}, "db"),
+        ({"pasword": "secret"}, "pasword"),
         ({"outbox_size": -1}, "outbox_size"),
         ({"timeout": 0}, "timeout"),
         ({"patience": "5"}, "patience"),
@@ -55,6 +61,28 @@ def test_a_password_is_not_shown() -> None:
     """What a cache calls itself in messages and logs is without the password."""
     for url in ("redis://me:secret@example.org:1/2", "redis+sentinel://me:secret@one:1,two:2/service/3"):
         assert "secret" not in repr(RedisDataCache.from_url(url))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:secret@localhost",
+        "redis+other://me:secret@localhost",
+        "redis://me:secret@localhost:99999",
+        "redis://me:sec/secret@localhost",
+        "redis://me:secret@[localhost",
+        "mongodbs://me:secret@localhost",
+        "mongodb://me:sec/secret@localhost",
+        "sqlite://me:secret@localhost/t.db",
+        "redis://me:secret@localhost?surprise=1",
+    ],
+)
+async def test_a_password_in_a_bad_url_is_not_shown(url: str) -> None:
+    """A URL that is refused may have a password: what is wrong is said without it."""
+    for urls in ({"cache_url": url}, {"store_url": url}):
+        with pytest.raises(InvalidDefinition) as raised:
+            await TrackingManager.open(**urls).start()
+        assert "secret" not in str(raised.value)
 
 
 def test_urls_build_managers() -> None:
@@ -134,6 +162,22 @@ async def test_no_server_is_said_in_time() -> None:
     cache = RedisDataCache("127.0.0.1", 1, patience=0.05)
     with pytest.raises(CacheUnavailable, match=r"127\.0\.0\.1:1"):
         await cache.open(ManualClock(), 256)
+
+
+async def test_a_server_that_speaks_no_tls_is_named(redis_server: ValkeyServer) -> None:
+    """An error without words of its own is named by its kind."""
+    cache = RedisDataCache.from_url(f"rediss://127.0.0.1:{redis_server.port}", timeout=0.2, patience=0.05)
+    with pytest.raises(CacheUnavailable, match=r": \w+"):
+        await cache.open(ManualClock(), 256)
+
+
+async def test_very_many_definitions_at_once(redis_server: ValkeyServer) -> None:
+    """Twenty thousand trackers of as many kinds are added in one step, and known to who comes later."""
+    settings: dict[str, Any] = {"port": redis_server.port, "key_prefix": "many"}
+    async with TrackingManager(RedisDataCache(**settings)) as manager:
+        await manager.add_trackers("g", [CountTracker(f"n{n}", n + 1) for n in range(20_000)])
+    async with TrackingManager(RedisDataCache(**settings)) as other:
+        assert len(await other.get_trackers("g")) == 20_000
 
 
 async def test_a_wrong_password_is_not_tried_again(redis_server: ValkeyServer) -> None:

@@ -124,6 +124,15 @@ async def test_the_store_follows_an_interval_later(site: Site) -> None:
         assert sorted(store.saves) == ["a", "b", "c"]
 
 
+async def test_the_backlog_is_what_is_left(site: Site) -> None:
+    """After a flush the status tells of nothing that the store has seen."""
+    async with site.manager(Store()) as manager:
+        for group in "abc":
+            await manager.add_tracker(group, CountTracker("n", 10))
+        await let_everything_go(manager)
+        assert manager.status().backlog == 0
+
+
 async def test_what_left_redis_is_read_from_the_store(site: Site) -> None:
     """A group that is idle leaves Redis when the store has it, and goes on from there when it is wanted again."""
     async with site.manager(Store()) as manager:

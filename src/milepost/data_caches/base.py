@@ -9,7 +9,19 @@ from typing import ClassVar, NamedTuple
 from milepost.data_stores.base import BaseDataStore, RecordChange
 from milepost.records import Authority, Commit, LoadedRecord, Outcome, Record
 
-__all__ = ["BaseDataCache", "LeadingCache", "Mended", "MendingCache"]
+__all__ = ["BaseDataCache", "LeadingCache", "Mended", "MendingCache", "check_asked"]
+
+
+def check_asked(group_id: str, name: str | None) -> None:
+    """Check what ``is_cached`` was asked for.
+
+    Raises:
+        TypeError: when one of them is no string.
+    """
+    if not isinstance(group_id, str):
+        raise TypeError(f"group_id must be a string, got {group_id!r}")
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a string or None, got {name!r}")
 
 
 class Mended(NamedTuple):
@@ -34,6 +46,9 @@ class BaseDataCache(Authority):
         Args:
             group_id: the group.
             name: a tracker's name; None asks for the group.
+
+        Raises:
+            TypeError: when one of them is no string.
         """
 
 

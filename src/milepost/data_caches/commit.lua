@@ -295,12 +295,14 @@ local function decide(key, commit)
   if commit.seen < commit.definitions and before.exists then
     local known = known_event_ids(key, tag, commit.seen, commit.definitions - commit.seen)
     if #known > 0 then
-      return { 'd', unpack(known) }
+      table.insert(known, 1, 'd')
+      return known
     end
   end
   local missing = missing_definitions(tag, commit.definitions, commit.next - commit.definitions)
   if #missing > 0 then
-    return { 'n', unpack(missing) }
+    table.insert(missing, 1, 'n')
+    return missing
   end
   if before.removed and not above(match(commit.new, '^%d+'), before.life) then
     return { 'h', before.life }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from milepost.backends.memory import MemoryRecords
-from milepost.data_caches.base import LeadingCache
+from milepost.data_caches.base import LeadingCache, check_asked
 from milepost.data_stores.base import BaseDataStore, RecordChange
 from milepost.errors import InvalidDefinition
 from milepost.records import Commit, LoadedRecord, OutboxEvent, Record, Revision, Row
@@ -58,6 +58,7 @@ class MemoryDataCache(MemoryRecords, LeadingCache):
         self._unsaved: dict[str, _Unsaved] = {}
 
     async def is_cached(self, group_id: str, name: str | None = None) -> bool:
+        check_asked(group_id, name)
         record = self.table.records.get(group_id)
         if record is None:
             return False

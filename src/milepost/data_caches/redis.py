@@ -14,7 +14,7 @@ from milepost.backends.redis.mending import mend
 from milepost.backends.redis.opening import client_source, host_source, open_client, url_source
 from milepost.backends.redis.places import Places
 from milepost.backends.redis.reading import Reader
-from milepost.data_caches.base import LeadingCache, Mended, MendingCache
+from milepost.data_caches.base import LeadingCache, Mended, MendingCache, check_asked
 from milepost.data_stores.base import BaseDataStore, RecordChange
 from milepost.errors import CacheUnavailable, InvalidDefinition
 from milepost.records import Commit, LoadedRecord, NotHeld, Outcome, Record
@@ -211,6 +211,7 @@ class RedisDataCache(LeadingCache, MendingCache):
         return self._places.epoch
 
     async def is_cached(self, group_id: str, name: str | None = None) -> bool:
+        check_asked(group_id, name)
         reader = await self._current()
         if name is None:
             return bool(await reader.holding([group_id]))

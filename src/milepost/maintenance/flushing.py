@@ -72,13 +72,15 @@ class Flusher:
             await self._cache.flush()  # what was read from the store between the two
 
     async def _flush(self) -> None:
-        left = await self._cache.measure()
+        before = left = await self._cache.measure()
         while left > 0:
             changes = await self._cache.unsaved(min(_BATCH, left))
             if not changes:
                 break
             await self._save(changes)
             left -= len(changes)
+        if left < before:
+            await self._cache.measure()  # the status tells of what is left
         self.last_error = None
 
     async def _save(self, changes: Sequence[RecordChange]) -> None:

@@ -98,6 +98,10 @@ def parts_of_url(url: str) -> tuple[str, str]:
         raise InvalidDefinition(f"a MongoDB URL reads mongodb://host:port/database, got {url!r}")
     parts = urlsplit(url)
     servers = parts.netloc.rpartition("@")[2]
+    if "@" in parts.path:
+        raise InvalidDefinition(
+            "a MongoDB URL has /, ? and # in its user name and password written as %2F, %3F and %23"
+        )
     if parts.scheme not in ("mongodb", "mongodb+srv") or not servers:
         raise InvalidDefinition(
             f"a MongoDB URL begins with mongodb:// or mongodb+srv:// and names a host, got one with {parts.scheme!r}"

@@ -49,4 +49,4 @@ def unavailable(where: str, error: BaseException) -> CacheUnavailable:
         where: which Redis.
         error: what the driver raised.
     """
-    return CacheUnavailable(f"Redis at {where}: {error or type(error).__name__}")
+    return CacheUnavailable(f"Redis at {where}: {str(error) or type(error).__name__}")

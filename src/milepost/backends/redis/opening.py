@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import anyio.to_thread
 from redis.asyncio import Redis, RedisCluster
@@ -43,12 +44,29 @@ class Source:
 
 
 def host_source(host: str, port: int, db: int, settings: dict[str, Any]) -> Source:
-    """Return a source for an address; ``settings`` are those of ``redis.asyncio.Redis``."""
+    """Return a source for an address; ``settings`` are those of ``redis.asyncio.Redis``.
+
+    Raises:
+        InvalidDefinition: when it can be no address, or the driver knows no such setting.
+    """
+    if not isinstance(host, str) or not host or "/" in host:
+        raise InvalidDefinition(f"host must be the name of a server; URLs are for from_url; got {_shown(host)}")
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+        raise InvalidDefinition(f"port must be a number from 1 to 65535, got {port!r}")
+    if isinstance(db, bool) or not isinstance(db, int) or db < 0:
+        raise InvalidDefinition(f"db must be a number of at least 0, got {db!r}")
+    unknown = settings.keys() - signature(Redis.__init__).parameters.keys()
+    if unknown:
+        raise InvalidDefinition(f"neither RedisDataCache nor redis.asyncio.Redis knows {', '.join(sorted(unknown))}")
 
     def make(timeout: float) -> Driver:
         return Redis(host=host, port=port, db=db, **_own(timeout), **settings)
 
     return Source(f"{host}:{port}/{db}", make)
+
+
+def _shown(host: Any) -> str:
+    return "one" if isinstance(host, str) and "@" in host else repr(host)
 
 
 def client_source(client: Any) -> Source:
@@ -78,13 +96,14 @@ def url_source(url: str) -> Source:
     """
     if not isinstance(url, str):
         raise InvalidDefinition(f"url must be a string that begins with {_SCHEMES}, got {url!r}")
-    parts = urlsplit(url)
+    parts = _parts_of(url)
     name = parts.netloc.rpartition("@")[2] + parts.path
     scheme, plus, kind = parts.scheme.partition("+")
     if scheme not in ("redis", "rediss", "unix") or kind not in ("", "cluster", "sentinel") or bool(plus) != bool(kind):
-        raise InvalidDefinition(f"url must begin with {_SCHEMES}, got {url!r}")
+        raise InvalidDefinition(f"url must begin with {_SCHEMES}, got one with {parts.scheme!r}")
     if kind == "sentinel":
         return _sentinel_source(name, parts, ssl=scheme == "rediss")
+    _check_port(parts)
     plain = url.replace(f"+{kind}://", "://", 1) if kind else url
     driver: type[Redis] | type[RedisCluster] = RedisCluster if kind else Redis
 
@@ -92,6 +111,24 @@ def url_source(url: str) -> Source:
         return driver.from_url(plain, **_own(timeout))
 
     return Source(name, make)
+
+
+def _parts_of(url: str) -> SplitResult:
+    """Return the parts of a URL; what is wrong with one is said without it, for it may have a password."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InvalidDefinition(f"url must begin with {_SCHEMES}: {error}") from None
+    if "@" in parts.path and parts.scheme != "unix":
+        raise InvalidDefinition("url must have /, ? and # in its user name and password written as %2F, %3F and %23")
+    return parts
+
+
+def _check_port(parts: SplitResult) -> None:
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise InvalidDefinition(f"url must have a port from 0 to 65535: {error}") from None
 
 
 def _sentinel_source(name: str, parts: Any, *, ssl: bool) -> Source:
@@ -125,6 +162,15 @@ def _own(timeout: float) -> dict[str, Any]:
     return {"socket_connect_timeout": timeout, "socket_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
 
 
+def _make(source: Source, timeout: float) -> Driver:
+    """Make a client; settings that the driver does not know are otherwise found out with the first connection."""
+    driver = source.make(timeout)
+    if source.owned and isinstance(driver, Redis):
+        pool = driver.connection_pool
+        _ = pool.connection_class(**pool.connection_kwargs)
+    return driver
+
+
 async def open_client(source: Source, places: Places, timeout: float, patience: float) -> RedisClient:
     """Return what carries calls for these partitions; nothing is connected yet.
 
@@ -133,8 +179,14 @@ async def open_client(source: Source, places: Places, timeout: float, patience: 
         places: told of new connections.
         timeout: for how many seconds to wait for replies.
         patience: for how many seconds to try again.
+
+    Raises:
+        InvalidDefinition: when the driver does not take the settings.
     """
-    driver = await anyio.to_thread.run_sync(source.make, timeout)  # it reads files, and looks localhost up
+    try:
+        driver = await anyio.to_thread.run_sync(_make, source, timeout)  # it reads files, and looks localhost up
+    except (TypeError, ValueError) as error:
+        raise InvalidDefinition(f"Redis at {source.name} cannot be reached with these settings: {error}") from error
     topology: Topology
     if isinstance(driver, RedisCluster):
         topology = ClusterTopology(driver, places.keys.all_tags, timeout, places.on_connected)

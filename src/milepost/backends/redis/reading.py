@@ -222,7 +222,11 @@ class Reader:
 
     async def put_definitions(self, definitions: Mapping[str, str]) -> None:
         """Keep definitions in every partition."""
-        texts = [piece for pair in definitions.items() for piece in pair]
+        pairs = list(definitions.items())
+        for start in range(0, len(pairs), _PAGE):
+            await self._put([piece for pair in pairs[start : start + _PAGE] for piece in pair])
+
+    async def _put(self, texts: Sequence[str]) -> None:
         while True:
             replies = await self._places.ask_everywhere(_DEFINE, (self._keys.generation, *texts))
             if all(done for _, done in replies):

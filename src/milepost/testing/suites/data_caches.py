@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
 
 from milepost.data_caches.base import BaseDataCache
 from milepost.records import Revision
@@ -51,6 +54,14 @@ class DataCacheSuite(RecordSuite):
             assert await cache.is_cached("a") is True
             assert [await cache.is_cached("a", name) for name in ("x", "y", "z", "")] == [True, True, False, False]
             assert await cache.is_cached("b") is False
+
+    async def test_only_strings_can_be_cached(self) -> None:
+        """To ask for anything else is a mistake of the caller's, said as one."""
+        async with self.opened_cache() as cache:
+            mistakes: list[tuple[Any, ...]] = [(3,), (b"a",), (None,), ("a", 3)]
+            for asked in mistakes:
+                with pytest.raises(TypeError, match="must be a string"):
+                    await cache.is_cached(*asked)
 
     async def test_what_was_dropped_is_not_cached(self) -> None:
         """A dropped row is not cached any more, nor a group that lost all rows, nor one that was removed or flushed."""
