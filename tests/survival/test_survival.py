@@ -30,6 +30,7 @@ CASES = [
 
 @pytest.mark.survival
 @pytest.mark.slow
+@pytest.mark.timeout(0 if FULL else 300)
 @pytest.mark.parametrize(("program", "setup"), CASES)
 def test_survives(program: Program, setup: str, tmp_path: Path) -> None:
     """Whatever is killed, cut off or cancelled, what the program promises holds."""
