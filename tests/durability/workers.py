@@ -17,7 +17,7 @@ from milepost.testing import ManualClock
 from tests.survival.where import Where
 
 ROOT = Path(__file__).parents[2]
-COMMAND = (sys.executable, "-W", "error", "-m", "tests.durability.worker")
+COMMAND = (sys.executable, "-X", "faulthandler", "-W", "error", "-m", "tests.durability.worker")
 
 
 class Done(NamedTuple):

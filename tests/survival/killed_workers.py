@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections import Counter, deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 from milepost.backends.redis.scripts import script
@@ -21,6 +24,8 @@ from tests.survival.programs import Program, Run, main
 from tests.survival.servers import Servers, proxies_before, servers_for
 
 PROCESSES = 4
+LONGEST_LIFE = 100.0
+"""Seconds after which a worker hangs."""
 AGAIN = 50
 """One in how many events is sent again after it was acknowledged."""
 
@@ -34,7 +39,7 @@ class Ledger:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.events = run.dose(1500, 100_000)
+        self.events = run.dose(1000, 100_000)
         groups = run.dose(50, 1000)
         self.each = self.events // groups
         self.targets = [1, self.each // 4, self.each // 2, self.each - 1, self.each, 1_000_000]
@@ -43,7 +48,7 @@ class Ledger:
         self.acknowledged: set[str] = set()
         self.given: Counter[str] = Counter()
         self.caused: Counter[str] = Counter()
-        self.kills_left = run.dose(9, 500)
+        self.kills_left = run.dose(6, 500)
         self.at_work = 0
 
     def take(self, number: int) -> list[str]:
@@ -89,7 +94,7 @@ class Crew:
         """Have one worker after the other track, until there is nothing left."""
         ledger = self._ledger
         while ledger.waiting or ledger.at_work:
-            average = max(1, ledger.events // max(1, self._run.dose(9, 500)))
+            average = max(1, ledger.events // max(1, self._run.dose(6, 500)))
             batch = ledger.take(2 * average if ledger.kills_left else len(ledger.waiting) // PROCESSES + 1)
             if not batch:
                 await asyncio.sleep(0.05)
@@ -126,44 +131,45 @@ class Crew:
         )
         assert process.stdin is not None
         process.stdin.write(f"{json.dumps(order)}\ngo\n".encode())
-        held: asyncio.Future[None] | None = None
         done: set[str] = set()
-        finished = False
-        async for word, values in _lines(process):
-            if word == "done":
-                done.add(values[0])
-                self._ledger.note(*values)
-            finished |= word == "finished"
-            if kills and not doomed and len(done) >= after and word in ("ready", "done") and held is None:
-                if inside:
-                    held = self._kill_in_window(process)
-                else:
-                    process.kill()
-                    held = asyncio.get_running_loop().create_future()
+        armed = finished = False
+        try:
+            async with asyncio.timeout(LONGEST_LIFE):
+                async for word, values in _lines(process):
+                    if word == "done":
+                        done.add(values[0])
+                        self._ledger.note(*values)
+                    finished |= word == "finished"
+                    if kills and not doomed and len(done) >= after and word in ("ready", "done") and not armed:
+                        armed = True
+                        if inside:
+                            self._kill_in_window(process)
+                        else:
+                            _kill(process)
+        except TimeoutError:
+            process.send_signal(signal.SIGABRT)  # it says where it hangs
         complaints = await self._end(process)
-        if process.returncode == -9:
+        if process.returncode == -signal.SIGKILL:
             counts["kills"] += 1
             counts["of them inside a commit"] += inside
             self._ledger.kills_left -= 1
         elif not finished or complaints:
-            self._run.report.violations.append(f"a worker failed by itself: {complaints[-2000:]}")
+            self._run.report.violations.append(f"a worker failed by itself: {complaints[-4000:]}")
         return done
 
-    def _kill_in_window(self, process: asyncio.subprocess.Process) -> asyncio.Future[None]:
+    def _kill_in_window(self, process: asyncio.subprocess.Process) -> None:
         """Kill it at its next commit: when the request goes out, or when the reply is on its way back."""
         assert self._proxy is not None
-        if self._run.chance.random() < 0.5:
-            held = self._proxy.hold_reply_to(self._is_commit)
-            held.add_done_callback(lambda _: process.kill() if process.returncode is None else None)
-            return held
+        at_once = self._run.chance.random() < 0.5
 
-        def kill_at_request(request: bytes) -> bool:
-            if self._is_commit(request) and process.returncode is None:
-                process.kill()
-                return True
-            return False
+        def is_its_commit(request: bytes) -> bool:
+            if process.returncode is not None or not self._is_commit(request):
+                return False
+            if at_once:
+                _kill(process)
+            return True
 
-        return self._proxy.hold_reply_to(kill_at_request)
+        self._proxy.hold_reply_to(is_its_commit).add_done_callback(lambda _: _kill(process))
 
     @staticmethod
     async def _end(process: asyncio.subprocess.Process) -> str:
@@ -171,6 +177,13 @@ class Crew:
         complaints = (await process.stderr.read()).decode()
         await process.wait()
         return complaints
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """Send SIGKILL; ``process.kill()`` would take the exit status from who waits for it."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
 
 async def _lines(process: asyncio.subprocess.Process) -> AsyncIterator[tuple[str, list[Any]]]:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -82,9 +82,10 @@ class Program:
     Args:
         name: for the command line.
         promise: what it looks for.
-        setups: its set-ups, by name; the ones that a small dose leaves out are in ``only_full``.
+        setups: its set-ups, by name.
         carry_out: does it.
-        only_full: what a small dose leaves out.
+        only_full: the set-ups that a small dose leaves out.
+        unkept: set-ups in which the promise is known not to be kept yet, and why.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Program:
     setups: Sequence[str]
     carry_out: Callable[[Run], Awaitable[None]]
     only_full: Sequence[str] = ()
+    unkept: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Failures(logging.Handler):

@@ -16,7 +16,12 @@ from tests.survival.programs import Program, perform
 PROGRAMS = (killed_workers.PROGRAM, redis_killed.PROGRAM, store_down.PROGRAM, cancelled.PROGRAM)
 FULL = os.environ.get("MILEPOST_DOSE") == "full"
 CASES = [
-    pytest.param(program, setup, id=f"{program.name} {setup}")
+    pytest.param(
+        program,
+        setup,
+        id=f"{program.name} {setup}",
+        marks=[pytest.mark.xfail(reason=program.unkept[setup])] if setup in program.unkept else [],
+    )
     for program in PROGRAMS
     for setup in program.setups
     if FULL or setup not in program.only_full
@@ -25,6 +30,7 @@ CASES = [
 
 @pytest.mark.survival
 @pytest.mark.slow
+@pytest.mark.timeout(0 if FULL else 300)
 @pytest.mark.parametrize(("program", "setup"), CASES)
 def test_survives(program: Program, setup: str, tmp_path: Path) -> None:
     """Whatever is killed, cut off or cancelled, what the program promises holds."""
