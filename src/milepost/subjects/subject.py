@@ -289,7 +289,7 @@ class Subject:
             done = self._keeper.run_now(self._key, work)
             if done is None:
                 pending = self._keeper.submit(self._key, work)
-                sending.future = pending.future
+                sending.ended = asyncio.get_running_loop().create_future()
                 pending.future.add_done_callback(lambda future: self._concluded(sending, pending))
                 return sending
         except Exception as error:
@@ -312,6 +312,8 @@ class Subject:
         else:
             self._base = loaded
         self._show()
+        if sending.ended is not None and not sending.ended.done():
+            sending.ended.set_result(None)
 
     async def _settle(self) -> None:
         """Wait for what was begun before."""
@@ -319,8 +321,8 @@ class Subject:
             await self._finish(self._sendings[0])
 
     async def _finish(self, sending: _Sending) -> None:
-        if sending.future is not None:
-            await asyncio.shield(sending.future)
+        if sending.ended is not None:  # not the commit's own future, which is done before it is taken over here
+            await asyncio.shield(sending.ended)
         if sending.error is not None:
             raise sending.error
         await self._keeper.delivered(sending.delivery)
@@ -357,11 +359,12 @@ class Change(tuple[Any, Any]):
 class _Sending:
     """Edits on their way to the authority."""
 
-    __slots__ = ("delivery", "edits", "error", "future")
+    __slots__ = ("delivery", "edits", "ended", "error")
 
     def __init__(self, edits: list[Edit]) -> None:
         self.edits = edits
-        self.future: asyncio.Future[Any] | None = None
+        self.ended: asyncio.Future[None] | None = None
+        """Done when what became of them is taken over; None where that was at once."""
         self.delivery: Any = None
         self.error: Exception | None = None
 
