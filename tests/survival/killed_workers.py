@@ -23,6 +23,7 @@ from tests.survival.following import check_followed
 from tests.survival.programs import Program, Run, main
 from tests.survival.servers import Servers, proxies_before, servers_for
 
+_COMMIT = script("commit.lua").sha
 PROCESSES = 4
 LONGEST_LIFE = 100.0
 """Seconds after which a worker hangs."""
@@ -196,7 +197,7 @@ async def _lines(process: asyncio.subprocess.Process) -> AsyncIterator[tuple[str
 
 
 def _is_redis_commit(request: bytes) -> bool:
-    return script("commit.lua").sha in request
+    return _COMMIT in request
 
 
 def _is_mongodb_commit(request: bytes) -> bool:

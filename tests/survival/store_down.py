@@ -63,6 +63,7 @@ class Load:
         self.acknowledged: Counter[str] = Counter()
         self.fault = ""
         self.only_in_redis = False
+        self.settled = False
         self.busy = 0
         self.slowest = 0.0
         self.ended = False
@@ -70,18 +71,24 @@ class Load:
     async def call(self) -> None:
         """Track until told to end."""
         while not self.ended:
-            cold = not self.only_in_redis
-            self.busy += cold
-            await self.track(f"g{self._run.chance.randrange(MORE_GROUPS if cold else GROUPS)}")
-            self.busy -= cold
+            early = not self.settled
+            self.busy += early
+            await self.track(f"g{self._run.chance.randrange(GROUPS if self.only_in_redis else MORE_GROUPS)}")
+            self.busy -= early
             await asyncio.sleep(0.002)
 
     async def keep_to_redis(self) -> None:
         """Track only what is in Redis from now on."""
         self.only_in_redis = True
-        while self.busy:
-            await asyncio.sleep(0.001)
         await self.track_all()
+        self.settled = True
+        while self.busy:  # a call that began before may still be reading the store
+            await asyncio.sleep(0.001)
+
+    def go_on(self) -> None:
+        """Track everything again."""
+        self.fault = ""
+        self.only_in_redis = self.settled = False
 
     async def track_all(self) -> None:
         """Track an event for each group that is tracked while the store is away."""
@@ -142,8 +149,7 @@ async def _live_through(run: Run, servers: Servers, proxy: Proxy, load: Load, ma
             await _watch(run, managers, proxy)
         await _end(run.setup, servers, proxy)
         report.counts["outages"] += 1
-        load.fault = ""
-        load.only_in_redis = False
+        load.go_on()
         await _await_catching_up(run, servers.where(), load)
     load.ended = True
     await asyncio.gather(*calling)
