@@ -426,7 +426,7 @@ class Committer(OnTheSpot):
         while True:
             epoch = self._epoch_now
             loaded = await load(keys)
-            records = [Record(key, 0) for key in keys]
+            records = [Record(key, 0 if self._immediate is None else self._immediate.new_incarnation()) for key in keys]
             for record in records:
                 if record.key in loaded:
                     await self._adopter.adopt(record, loaded[record.key])

@@ -403,6 +403,10 @@ class ImmediateAuthority(Authority):
     """An authority in this process's memory: it decides without waiting."""
 
     @abstractmethod
+    def new_incarnation(self) -> int:
+        """Return a number above all incarnations that there were."""
+
+    @abstractmethod
     def peek(self, key: str) -> Record | None:
         """Return the authority's own record; an empty one where there is none; None if it must be loaded first."""
 

@@ -278,3 +278,17 @@ async def _hammer(manager: TrackingManager, group: str) -> None:
     for _ in range(5):
         await manager.track(group, {})
         await asyncio.sleep(0)
+
+
+async def test_a_group_begun_again_after_the_clock_was_set_back_is_saved(tmp_path: Path, clock: ManualClock) -> None:
+    """What was removed and made again is newer than its removal, whatever the clock says; also after a restart."""
+    path = tmp_path / "t.db"
+    async with manager_over(path, write="behind", clock=clock) as manager:
+        await manager.add_tracker("g", far())
+    async with manager_over(path, write="behind", clock=clock) as manager:
+        await manager.remove_tracker("g")
+    clock.set(clock.time() - 3600)
+    async with manager_over(path, write="behind", clock=clock) as manager:
+        await manager.add_tracker("g", far())
+        await manager.track("g", {})
+    assert await progress_in(path) == {"g.n": 1}

@@ -140,7 +140,7 @@ class Proxy:
             holding: list[asyncio.Future[None]] = []
             back = asyncio.ensure_future(self._pass_back(from_server, writer, losing, holding))
             try:
-                await self._pass_on(reader, to_server, losing, holding, back)
+                await self._pass_on(reader, to_server, losing, holding)
             finally:
                 back.cancel()
                 await asyncio.wait([back])
@@ -157,7 +157,6 @@ class Proxy:
         to_server: asyncio.StreamWriter,
         losing: asyncio.Event,
         holding: list[asyncio.Future[None]],
-        back: asyncio.Future[None],
     ) -> None:
         while chunk := await self._next(reader):
             if self._hold is not None and self._hold[0](chunk):
@@ -173,9 +172,6 @@ class Proxy:
                 losing.set()
             to_server.write(chunk)
             await to_server.drain()
-            if losing.is_set():
-                await asyncio.wait([back])  # it ends with the first piece of the reply
-                return
 
     async def _pass_back(
         self,
@@ -189,9 +185,9 @@ class Proxy:
                 if not holding[0].done():
                     holding[0].set_result(None)
                 await asyncio.Event().wait()  # until the connection ends
-            if losing.is_set():
+            if losing.is_set():  # the rest of the request has gone on meanwhile: it may come in several pieces
                 self.lost_replies += 1
-                return
+                break
             writer.write(chunk)
             await writer.drain()
         writer.transport.abort()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
+from milepost._clock import Clock
 from milepost.backends.memory import MemoryRecords
 from milepost.data_caches.base import LeadingCache, check_asked
 from milepost.data_stores.base import BaseDataStore, RecordChange
@@ -56,6 +57,11 @@ class MemoryDataCache(MemoryRecords, LeadingCache):
         self.max_groups = max_groups
         self._store: BaseDataStore | None = None
         self._unsaved: dict[str, _Unsaved] = {}
+
+    async def open(self, clock: Clock, window: int) -> None:
+        await super().open(clock, window)
+        if self._store is not None:
+            self._last_incarnation = max(self._last_incarnation, await self._store.last_removed())
 
     async def is_cached(self, group_id: str, name: str | None = None) -> bool:
         check_asked(group_id, name)

@@ -29,6 +29,16 @@ class BaseDataStore(Authority):
             RecordTooLarge: when a record has outgrown what the store can hold; nothing was written.
         """
 
+    async def last_removed(self) -> int:
+        """Return the highest incarnation of the removals that :meth:`save` goes by; 0 where it knows of none.
+
+        What is begun anew must have a higher one, also where the clock was set back since.
+
+        Raises:
+            StoreUnavailable: when the store does not answer.
+        """
+        return 0
+
     async def lease(self, *, exclusive: bool) -> None:
         """Hold the store for this process: alone, or together with others that do not hold it alone.
 

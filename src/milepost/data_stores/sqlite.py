@@ -125,6 +125,9 @@ class SQLiteDataStore(BaseDataStore):
                     yield key
             last = page[-1]
 
+    async def last_removed(self) -> int:
+        return await self._client.read(reading.last_gone)
+
     async def due(self, now: float, limit: int = 1000) -> list[str]:
         return await self._client.read(lambda connection: reading.due(connection, now, limit))
 

@@ -14,6 +14,7 @@ __all__ = [
     "due",
     "holds_rows",
     "keys_after",
+    "last_gone",
     "load",
     "next_deadline",
     "read_definitions",
@@ -69,6 +70,12 @@ def read_standings(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[
     """Return where records stand; those that do not exist are absent."""
     select = "SELECT key, incarnation, counter, serial, shrunk, deadline, commits FROM records WHERE key"
     return {row[0]: Standing(row) for row in select_among(connection, select, keys)}
+
+
+def last_gone(connection: sqlite3.Connection) -> int:
+    """Return the highest incarnation of the removals that are remembered; 0 where there is none."""
+    ((incarnation,),) = connection.execute("SELECT coalesce(max(incarnation), 0) FROM gone")
+    return int(incarnation)
 
 
 def read_gone(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, Revision]:
