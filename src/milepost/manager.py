@@ -305,8 +305,10 @@ class TrackingManager(Announcer):
             await self._tasks.aclose()
             self._committer.close()
             self._dispatcher.give_up()
-            for adapter in (self.data_cache, self.data_store):
-                await adapter.aclose()
+            try:
+                await self.data_cache.aclose()
+            finally:
+                await self.data_store.aclose()
 
     def _note_epoch(self, epoch: int) -> None:
         """Begin an epoch that is learned of otherwise than from a commit: what is held should be offered soon."""
