@@ -81,7 +81,7 @@ class Places:
         if int(known) != number:
             raise InvalidDefinition(
                 f"partitions must be {int(known)}, as the data under the prefix {self.keys.prefix!r} has it, "
-                f"got {number}; `milepost repartition` changes it"
+                f"got {number}; another number needs a key_prefix of its own"
             )
 
     async def on_connected(self, server: Server, connection: Any, facts: Facts) -> None:
