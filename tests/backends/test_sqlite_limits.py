@@ -245,3 +245,13 @@ async def test_more_of_everything_than_sqlite_binds_at_once(tmp_path: Path, cloc
         changes = [change_to(f"many {n}", Revision(INCARNATION * 2, 1), {"x": "1"}) for n in range(1500)]
         await store.save(changes)
         assert (await read(store, "many 1499")).revision == Revision(INCARNATION * 2, 1)
+
+
+async def test_a_closed_file_is_whole(tmp_path: Path, clock: ManualClock) -> None:
+    """When the store is closed nothing is left in a journal beside the file, so that the file alone can be copied."""
+    for n in range(30):
+        path = tmp_path / f"{n}.db"
+        async with opened(path, clock) as store:
+            await send(store, "a", None, {"x": "1"})
+            await read(store, "a")
+        assert [left.name for left in tmp_path.glob(f"{n}.db-wal")] == []

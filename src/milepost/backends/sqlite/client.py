@@ -73,10 +73,10 @@ class SQLiteClient:
 
     async def aclose(self) -> None:
         """Disconnect, when what is on its way has ended."""
-        workers = {worker for worker in (self._reader, self._writer) if worker is not None}
+        writer, reader = self._writer, self._reader
         self._writer = self._reader = None
-        for closing in [asyncio.get_running_loop().run_in_executor(None, worker.close) for worker in workers]:
-            await asyncio.shield(closing)
+        if writer is not None:
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, _close, reader, writer))
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a write transaction: committed at the end, rolled back when anything raises.
@@ -107,6 +107,13 @@ class SQLiteClient:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_TOOBIG:
                 raise RecordTooLarge(f"SQLite at {self._path} keeps no value of that size: {error}") from error
             raise StoreUnavailable(f"SQLite at {self._path}: {error}") from error
+
+
+def _close(reader: _Worker | None, writer: _Worker) -> None:
+    """Close the writer last: the last connection moves the journal into the file, and two at once move nothing."""
+    if reader is not None and reader is not writer:
+        reader.close()
+    writer.close()
 
 
 class _Worker:
