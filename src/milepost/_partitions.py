@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zlib import crc32
 
-__all__ = ["partition_of"]
+__all__ = ["partition_of", "partition_of_bytes"]
 
 
 def partition_of(key: str, partitions: int) -> int:
@@ -19,4 +19,9 @@ def partition_of(key: str, partitions: int) -> int:
     """
     if partitions < 1:
         raise ValueError(f"partitions must be at least 1, got {partitions!r}")
-    return crc32(key.encode()) % partitions
+    return partition_of_bytes(key.encode(), partitions)
+
+
+def partition_of_bytes(encoded: bytes, partitions: int) -> int:
+    """Return the same for a name that is encoded already, and a number that was checked."""
+    return crc32(encoded) % partitions

@@ -12,7 +12,8 @@ import redis
 import redis.asyncio
 
 from milepost import CacheUnavailable, CountTracker, InvalidDefinition, SQLiteDataStore, TrackingManager
-from milepost.backends.redis.keys import SLOTS, Keys, partition_of, slot_of
+from milepost._partitions import partition_of
+from milepost.backends.redis.keys import SLOTS, Keys, slot_of
 from milepost.data_caches.redis import RedisDataCache
 from milepost.testing import ManualClock
 from tests.servers.valkey import ValkeyServer, command

@@ -28,9 +28,10 @@ from binascii import crc_hqx
 from functools import cache
 from itertools import count
 from typing import Final
-from zlib import crc32
 
-__all__ = ["SLOTS", "Keys", "partition_of", "slot_of", "to_bytes", "to_text"]
+from milepost._partitions import partition_of_bytes
+
+__all__ = ["SLOTS", "Keys", "slot_of", "to_bytes", "to_text"]
 
 SLOTS: Final = 16384
 """The slots of a Redis cluster."""
@@ -46,16 +47,6 @@ def to_bytes(text: str) -> bytes:
 def to_text(value: bytes) -> str:
     """Return the text that was kept."""
     return value.decode("utf-8", "surrogatepass")
-
-
-def partition_of(key: str, partitions: int) -> int:
-    """Return the partition of a record, from 0: the CRC-32 of its key, modulo their number.
-
-    Args:
-        key: the record's key, a group id.
-        partitions: how many partitions there are.
-    """
-    return crc32(to_bytes(key)) % partitions
 
 
 def slot_of(tag: bytes) -> int:
@@ -93,17 +84,18 @@ class Keys:
 
     def partition(self, key: str) -> int:
         """Return the partition of a record."""
-        return crc32(to_bytes(key)) % self.partitions
+        return partition_of_bytes(to_bytes(key), self.partitions)
 
     def record(self, key: str) -> bytes:
         """Return the name of a record's hash."""
         encoded = to_bytes(key)
-        return self._records[crc32(encoded) % self.partitions] + encoded
+        return self._records[partition_of_bytes(encoded, self.partitions)] + encoded
 
     def beside(self, key: str, kind: str) -> bytes:
         """Return the name of what belongs to a record: ``s``, ``c`` or ``l``."""
         encoded = to_bytes(key)
-        return b"%s%s%d:%s" % (self.tags[crc32(encoded) % self.partitions], kind.encode(), self.generation, encoded)
+        tag = self.tags[partition_of_bytes(encoded, self.partitions)]
+        return b"%s%s%d:%s" % (tag, kind.encode(), self.generation, encoded)
 
     def state(self, partition: int) -> bytes:
         """Return the name of a partition's state."""
