@@ -16,14 +16,13 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
-from milepost.backends.redis.scripts import script
+from milepost.backends.redis.calls import COMMIT
 from tests.durability.workers import COMMAND, ROOT, Left, check_milestones, look
 from tests.faults.proxy import Proxy
 from tests.survival.following import check_followed
 from tests.survival.programs import Program, Run, main
 from tests.survival.servers import Servers, proxies_before, servers_for
 
-_COMMIT = script("commit.lua").sha
 PROCESSES = 4
 LONGEST_LIFE = 100.0
 """Seconds after which a worker hangs."""
@@ -197,7 +196,7 @@ async def _lines(process: asyncio.subprocess.Process) -> AsyncIterator[tuple[str
 
 
 def _is_redis_commit(request: bytes) -> bool:
-    return _COMMIT in request
+    return COMMIT.sha in request
 
 
 def _is_mongodb_commit(request: bytes) -> bool:

@@ -5,8 +5,9 @@
 --       which a removal and for which commit ids are remembered, how many commits there are; then for each commit
 --     "<epoch> <base or -> <new revision> <serial> <deadline or -> <flags> <ticket> <moment> <puts> <drops> <events>
 --      <seen> <definitions>": flags are - or some of r (removes), n (changes nothing), i (begins another
---      incarnation), d (in doubt: it was sent before); the ticket is what load.lua said of a record that was not here, or -; the moment is what places
---      its events among those of other nodes, or - where there is one server; the rest are numbers of
+--      incarnation), d (in doubt: it was sent before); the ticket is what load.lua said of a record that was
+--      not here, or -; the moment is what places its events among those of other nodes, or - where there is
+--      one server; the rest are numbers of
 --     8 bytes that stand for its id, or nothing
 --     names and texts of rows to put; names of rows to drop; events; event ids; hashes of definitions
 --
@@ -22,9 +23,6 @@
 --     { ? }                   not here, and the store has to be asked
 --     { u }                   it was in doubt, and whether it was applied is not remembered any more
 --     { !, error, 0 or 1 }    Redis refused a command; 1: after the first write
-
-local generation, window, kept = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local removal_ms, ids_ms = ARGV[4], ARGV[5]
 
 local WHOLE = 1000 -- with more rows than this, a record is not read in one step
 
@@ -71,22 +69,6 @@ local function is_remembered(key, tag, commit, before)
     return false, remembered == tonumber(before.counter) or above(match(commit.new, '^%d+'), before.life)
   end
   return false, false
-end
-
--- The ids that are remembered with one more; where there are too many, all others are moved out.
-local function with_id(key, tag, ids, id)
-  ids = ids or ''
-  if id == '' then
-    return ids
-  end
-  if #ids + 8 > IDS then
-    local spilled = sibling(key, tag, 'c')
-    redis.call('RPUSH', spilled, ids)
-    redis.call('LTRIM', spilled, -SPILLED, -1)
-    redis.call('PEXPIRE', spilled, ids_ms)
-    ids = ''
-  end
-  return ids .. id
 end
 
 local function known_event_ids(key, tag, first, number)
@@ -332,65 +314,23 @@ local function take(at)
   return commit
 end
 
--- What mostly happens, on the shortest way: rows of a small record are put, from a base that stands. Return where
--- the next commit begins; nil where there is more to it, and then nothing was done.
-local function put_rows(key, at)
-  local epoch, base, new, serial, deadline, puts =
-    match(ARGV[at], '^(%d+) (%S+) (%S+) (%d+) (%S+) %- %- %S+ ([1-9]%d?) 0 0 0 0$')
-  if not epoch then
-    return nil
+for n = decided + 1, commits do
+  local fine, after = false, nil
+  if n > decided + 1 then
+    fine, after = pcall(put_rows, KEYS[n], at)
   end
-  local place = partition(tag_of(key))
-  if place.epoch ~= epoch or place.generation ~= generation or place.healing then
-    return nil
-  end
-  local found = redis.pcall('HMGET', key, 'm', 'c', 'f')
-  local ids = found[2]
-  if not found[1] or found[3] or not ids or #ids + 8 > IDS then
-    return nil
-  end
-  local standing, deadline_before, saved = match(found[1], '^(%S+) %S+ (%S+) (%S+)$')
-  if standing ~= base or deadline ~= deadline_before or (saved ~= '-' and saved == match(base, '%d+$')) then
-    return nil
-  end
-  local numbers = new .. ' ' .. serial .. ' ' .. deadline .. ' ' .. saved
-  ids = ids .. ARGV[at + 1]
-  local added
-  if puts == '1' then
-    added = redis.call('HSET', key, 'm', numbers, 'c', ids, 'r' .. ARGV[at + 2], ARGV[at + 3])
-  else
-    local fields = { 'm', numbers, 'c', ids }
-    for n = at + 2, at + 2 * puts, 2 do
-      fields[#fields + 1] = 'r' .. ARGV[n]
-      fields[#fields + 1] = ARGV[n + 1]
-    end
-    added = redis.call('HSET', key, unpack(fields))
-  end
-  if added > 0 and redis.call('HLEN', key) > INDEXED + 2 then
-    redis.call('HSET', key, 'f', match(new, '%d+$'))
-  end
-  return at + 2 + 2 * puts
-end
-
-local replies = {}
-local at = 7
-for n = 1, tonumber(ARGV[6]) do
-  local key = KEYS[n]
-  local after = put_rows(key, at)
-  if after then
-    at = after
-    replies[n] = 1
+  if fine and after then
+    at, replies[n] = after, 1
   else
     local commit = take(at)
-    at = commit.next
-    wrote = false
-    local fine, outcome = pcall(decide, key, commit)
-    if fine then
-      replies[n] = outcome
-    else
+    at, wrote = commit.next, false
+    local outcome
+    fine, outcome = pcall(decide, KEYS[n], commit)
+    if not fine then
       local reason = type(outcome) == 'table' and outcome.err or tostring(outcome)
-      replies[n] = { '!', reason, wrote and 1 or 0 }
+      outcome = { '!', reason, wrote and 1 or 0 }
     end
+    replies[n] = outcome
   end
 end
 return replies

@@ -14,9 +14,9 @@ from milepost.backends.redis.scripts import Call, Script, script
 from milepost.errors import CommitUncertain
 from milepost.records import Commit, Outcome, Undecided
 
-__all__ = ["Notes", "RecordCalls"]
+__all__ = ["COMMIT", "Notes", "RecordCalls"]
 
-_COMMIT: Final = script("commit.lua")
+COMMIT: Final = script("commit.lua", after=("layout.lua", "put_rows.lua", "record.lua"))
 _LOAD: Final = script("load.lua")
 
 _AT_ONCE: Final = 100
@@ -97,7 +97,7 @@ class RecordCalls:
             return None
         kept, removal_ms, ids_ms = self._settings
         number = len(commits)
-        command: list[Any] = [b"EVALSHA", _COMMIT.sha, number]
+        command: list[Any] = [b"EVALSHA", COMMIT.sha, number]
         command += [keys.record(commit.key) for commit in commits]
         command += (keys.generation, notes.window, kept, removal_ms, ids_ms, number)
         tickets = notes.tickets
@@ -123,7 +123,7 @@ class RecordCalls:
             return encoded
 
         return Call(
-            _COMMIT,
+            COMMIT,
             keys.partition(commits[0][0].key) if self._spread else 0,
             self._names(keys, [commit.key for commit, _ in commits]),
             arguments(resent=False),

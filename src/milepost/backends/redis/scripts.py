@@ -28,9 +28,14 @@ class Script:
     sha: bytes
 
 
-def script(name: str) -> Script:
-    """Read a script; what all scripts share is put before it."""
-    text = (_FOLDER.joinpath("record.lua").read_text("utf-8") + _FOLDER.joinpath(name).read_text("utf-8")).encode()
+def script(name: str, after: Sequence[str] = ("layout.lua", "record.lua")) -> Script:
+    """Read a script.
+
+    Args:
+        name: its file's name.
+        after: the files that are put before it.
+    """
+    text = "".join(_FOLDER.joinpath(file).read_text("utf-8") for file in (*after, name)).encode()
     return Script(name, text, sha1(text, usedforsecurity=False).hexdigest().encode())
 
 
