@@ -2,15 +2,15 @@
 
 A transaction is one piece of plain, blocking code that runs in its connection's thread from its
 first statement to its last. So it costs one hop between threads, and it runs whole: a caller
-who is cancelled meanwhile no longer waits for it, but cannot stop it half way.
+who is cancelled withdraws what has not begun, and waits for the end of what has.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from milepost.backends.sqlite.opening import IN_MEMORY, connect, look_whose_it_is, make_tables
@@ -100,13 +100,25 @@ class SQLiteClient:
             raise StoreUnavailable(f"SQLite at {self._path} is not open")
         return worker
 
-    async def _translated(self, work: Awaitable[T]) -> T:
+    async def _translated(self, work: Future[T]) -> T:
         try:
-            return await work
+            return await _ended(work)
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_TOOBIG:
                 raise RecordTooLarge(f"SQLite at {self._path} keeps no value of that size: {error}") from error
             raise StoreUnavailable(f"SQLite at {self._path}: {error}") from error
+
+
+async def _ended(work: Future[T]) -> T:
+    """Return what a thread returns. Where the caller is cancelled, nothing goes on behind its back."""
+    ended = asyncio.wrap_future(work)
+    try:
+        return await asyncio.shield(ended)
+    except asyncio.CancelledError:
+        if not work.cancel():
+            await asyncio.wait([ended])
+            _ = ended.exception()
+        raise
 
 
 def _close(reader: _Worker | None, writer: _Worker) -> None:
@@ -128,16 +140,16 @@ class _Worker:
         self._thread = ThreadPoolExecutor(1, "milepost-sqlite")
         self._connection: sqlite3.Connection | None = None
 
-    def open(self) -> Awaitable[None]:
+    def open(self) -> Future[None]:
         """Connect."""
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._open)
+        return self._thread.submit(self._open)
 
     def _open(self) -> None:
         self._connection = self._connect()
 
-    def transact(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> Awaitable[T]:
+    def transact(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
         """Run a transaction that begins with a statement, after those that are waiting already."""
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._transact, begin, work)
+        return self._thread.submit(self._transact, begin, work)
 
     def _transact(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._connection
