@@ -14,9 +14,10 @@ import logging
 import os
 import random
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from milepost._clock import Clock
 from milepost._tasks import Tasks
@@ -31,6 +32,7 @@ from milepost.errors import (
     MilepostError,
     RecordTooLarge,
 )
+from milepost.loading import Loader
 from milepost.on_the_spot import OnTheSpot, texts_of
 from milepost.records import (
     Authority,
@@ -43,6 +45,7 @@ from milepost.records import (
     NeedDefinitions,
     NotHeld,
     Outcome,
+    PostingAuthority,
     Record,
     StaleEpoch,
     TooLarge,
@@ -50,42 +53,23 @@ from milepost.records import (
 )
 from milepost.replicas import Replicas
 from milepost.tracking.plan import PlanBook
+from milepost.waiting import Batch, Lines, Waiting, fail_all
 from milepost.work import Draft, Work
 
-__all__ = ["Committer", "Waiting"]
+__all__ = ["Committer"]
 
 _log = logging.getLogger("milepost")
 
-_ROUND_SIZE: Final = 1000
 _RESENDS: Final = 3
 _BACKOFF_AFTER: Final = 3
 
 
-class Waiting:
-    """A command, and who waits for what comes of it."""
+class _Round(NamedTuple):
+    """What is worked out for a batch, to be decided together."""
 
-    __slots__ = ("alone", "attempts", "caused", "command", "deadline", "error", "future", "value")
-
-    def __init__(self, command: Work, future: asyncio.Future[Delivery], deadline: float) -> None:
-        self.command = command
-        self.future = future
-        self.deadline = deadline
-        self.attempts = 0
-        self.alone = False
-        """Whether it shares its commit with no other command of the group."""
-        self.caused = False
-        """Whether events came of it, for whose delivery the caller waits."""
-        self.value: Any = None
-        self.error: Exception | None = None
-
-    def settle(self, delivery: Delivery) -> None:
-        if not self.future.done():
-            self.future.set_result(delivery)
-
-    def fail(self, error: Exception) -> None:
-        if not self.future.done():
-            self.error = error
-            self.future.set_result(None)
+    batch: Batch
+    drafts: Sequence[Draft]
+    commits: Sequence[Commit]
 
 
 class Committer(OnTheSpot):
@@ -117,17 +101,19 @@ class Committer(OnTheSpot):
         super().__init__(authority, table, book, dispatcher, clock, window)
         self._authority = authority
         self._adopter = Adopter(authority)
+        self._loader = Loader(authority, table, self._adopter, lambda: self._epoch_now)
         self._tasks = tasks
         self._timeout = timeout
-        self._pending: dict[str, list[Waiting]] = {}
-        self._in_flight: set[str] = set()
-        self._fetching: set[str] = set()
+        self._lines = Lines()
+        table.busy = self._lines.away
         self._delayed = 0
         self._closed = False
         self._rounds = 0
+        self._called = False
         self._idle: asyncio.Future[None] | None = None
         self._commit_ids = _commit_ids()
         self._leader = authority if isinstance(authority, LeadingCache) and self._immediate is None else None
+        self._posting = authority if isinstance(authority, PostingAuthority) else None
         self.conflicts = 0
         self.on_replicas_forgotten: Callable[[Sequence[Record], int], Awaitable[None]] = _nobody_wants_them
 
@@ -138,10 +124,10 @@ class Committer(OnTheSpot):
     @property
     def waiting(self) -> int:
         """How many commands have not come to an end."""
-        return sum(map(len, self._pending.values())) + len(self._in_flight) + len(self._fetching) + self._delayed
+        return len(self._lines) + self._delayed
 
     def run_now(self, key: str, command: Work) -> tuple[Any, Delivery] | None:
-        return None if key in self._pending else super().run_now(key, command)
+        return None if key in self._lines else super().run_now(key, command)
 
     async def run(self, key: str, command: Work) -> Any:
         """Carry a command out and wait until its events are delivered.
@@ -166,107 +152,135 @@ class Committer(OnTheSpot):
 
     def submit(self, key: str, command: Work) -> Waiting:
         """Put a command in line."""
-        loop = asyncio.get_running_loop()
-        waiting = Waiting(command, loop.create_future(), loop.time() + self._timeout)
+        waiting = Waiting(command, asyncio.get_running_loop().create_future())
         self._enqueue(key, [waiting])
         return waiting
 
-    def _enqueue(self, key: str, waiting: list[Waiting], *, first: bool = False) -> None:
-        line = self._pending.get(key)
-        if line is None:
-            self._pending[key] = waiting
-        elif first:
-            line[:0] = waiting
-        else:
-            line += waiting
+    def _enqueue(self, key: str, line: list[Waiting], *, first: bool = False) -> None:
+        self._lines.add(key, line, first=first)
         self._kick()
 
+    # --- rounds ---------------------------------------------------------------------------
+
     def _kick(self) -> None:
-        if self._rounds < self._authority.rounds and self._pending:
+        """Begin rounds in the loop's next turn: what is asked for until then goes with them."""
+        if not self._called and self._rounds < self._authority.rounds and self._lines.has_some:
+            self._called = True
+            _ = asyncio.get_running_loop().call_soon(self._begin_rounds)
+
+    def _begin_rounds(self) -> None:
+        self._called = False
+        while (free := self._authority.rounds - self._rounds) > 0 and (batch := self._lines.take(free)):
             self._rounds += 1
-            _ = self._tasks.spawn(self._work(), "commits")
+            if not self._post(batch):
+                _ = self._tasks.spawn(self._see_through(batch, partial(self._round, batch)), "commits")
 
-    async def _work(self) -> None:
+    def _end_round(self, batch: Batch) -> None:
+        self._rounds -= 1
+        self._lines.back(batch)
+        self._table.shrink()
+        self._kick()
+        self._note_idle()
+
+    def _post(self, batch: Batch) -> bool:
+        """Send a round without a task of its own; return False where it has to wait for something first."""
+        posting, held = self._posting, self._table.get
+        if posting is None or any(held(key) is None for key in batch):
+            return False
         try:
-            while batch := self._take():
-                keys = list(batch)
-                self._in_flight.update(keys)
-                self._table.busy.update(keys)
+            round = self._work_out(batch)
+            return posting.post(round.commits, partial(self._posted, round))
+        except Exception:  # a round in a task meets it again, and tells those who wait
+            return False
+
+    def _posted(self, round: _Round, decide: Callable[[], Awaitable[list[Outcome]]] | None) -> None:
+        """Take what became of a round that was sent without a task: all is committed, or here is what says more."""
+        batch = round.batch
+        if decide is None:
+            for line, draft, commit in zip(batch.values(), round.drafts, round.commits, strict=True):
                 try:
-                    await self._round(batch)
+                    self._acknowledge(draft, commit, line)
                 except Exception as error:
-                    _fail_all(batch.values(), error)
-                    if not isinstance(error, MilepostError):
-                        _log.exception("a round of commits failed")
-                except asyncio.CancelledError:
-                    _fail_all(batch.values(), CommitUncertain("the manager was closed while the commit was in flight"))
-                    raise
-                finally:
-                    self._in_flight.difference_update(keys)
-                    self._table.busy.difference_update(keys)
-                    self._table.shrink()
-                await asyncio.sleep(0)  # those who were answered may come again: let them join the next round
-        finally:
-            self._rounds -= 1
-            self._note_idle()
+                    self._broken(commit.key, line, error)
+            self._end_round(batch)
+        elif not self._closed:  # otherwise those who wait were told
+            _ = self._tasks.spawn(self._see_through(batch, partial(self._decide, round, decide)), "commits")
 
-    def _take(self) -> dict[str, list[Waiting]]:
-        """Take what can go now: groups of which nothing is in flight, up to a number of commands."""
-        batch: dict[str, list[Waiting]] = {}
-        taken = 0
-        for key in list(self._pending):
-            if key in self._in_flight or key in self._fetching:
-                continue
-            line = self._pending[key]
-            room = 1 if line[0].alone else _ROUND_SIZE - taken
-            if len(line) > room:
-                batch[key], self._pending[key] = line[:room], line[room:]
-            else:
-                batch[key] = self._pending.pop(key)
-            taken += len(batch[key])
-            if taken >= _ROUND_SIZE:
-                break
-        return batch
+    async def _see_through(self, batch: Batch, work: Callable[[], Awaitable[None]]) -> None:
+        """Do what is left to do for a round; whatever happens, those who wait are told: when cancelled, by close()."""
+        try:
+            await work()
+        except Exception as error:
+            fail_all(batch.values(), error)
+            if not isinstance(error, MilepostError):
+                _log.exception("a round of commits failed")
+        self._end_round(batch)
 
-    async def _round(self, batch: dict[str, list[Waiting]]) -> None:
+    async def _round(self, batch: Batch) -> None:
+        """Load what is not here; then work out, send and take what comes back."""
         unknown = [key for key in batch if self._table.get(key) is None]
         if unknown and self._leader is not None:
-            await self._load_held(self._leader, unknown, batch)
+            self._fetch_elsewhere(batch, await self._loader.load_held(self._leader, unknown))
         else:
-            await self._load(unknown)
+            await self._loader.load(unknown)
         if self._immediate is not None:
             for key, line in batch.items():
                 self._run_line(self._immediate, self._record(key), line)
-            return
-        if not batch:
-            return
+        elif batch:
+            round = self._work_out(batch)
+            await self._decide(round, partial(self._commit, round.commits))
+
+    def _work_out(self, batch: Batch) -> _Round:
+        """Return what a batch makes of the replicas."""
         now = self._now()
-        drafts = {key: self._work_out(self._record(key), line, now) for key, line in batch.items()}
-        commits = [
-            draft.finish(self._epoch, b"" if draft.is_empty else next(self._commit_ids)) for draft in drafts.values()
-        ]
+        drafts = [self._draft_of(self._record(key), line, now) for key, line in batch.items()]
+        ids = self._commit_ids
+        return _Round(
+            batch, drafts, [draft.finish(self._epoch, b"" if draft.is_empty else next(ids)) for draft in drafts]
+        )
+
+    async def _commit(self, commits: Sequence[Commit]) -> list[Outcome]:
+        return await (self._authority.commit if self._leader is None else self._leader.commit_held)(commits)
+
+    async def _decide(self, round: _Round, decide: Callable[[], Awaitable[list[Outcome]]]) -> None:
+        """Have a round decided, and tell those who wait."""
         try:
-            outcomes = await self._send(commits)
+            outcomes = await self._until_certain(round, decide)
         except BackendUnavailable:
-            for key in batch:
-                self._table.drop(key)  # what is there now must be learned anew
+            for commit in round.commits:
+                self._table.drop(commit.key)  # what is there now must be learned anew
             raise
-        for (key, draft), commit, outcome in zip(drafts.items(), commits, outcomes, strict=True):
+        for line, draft, commit, outcome in zip(
+            round.batch.values(), round.drafts, round.commits, outcomes, strict=True
+        ):
             try:
                 if isinstance(outcome, Committed):
-                    self._acknowledge(draft, commit, batch[key])
+                    self._acknowledge(draft, commit, line)
                 else:
-                    await self._refused(key, draft, outcome, batch[key])
+                    await self._refused(draft, outcome, line)
             except Exception as error:
-                self._table.drop(key)
-                if isinstance(error, RecordTooLarge) and len(batch[key]) > 1:
-                    for waiting in batch[key]:
-                        waiting.alone = True  # one of them is too much; the others must not suffer for it
-                    self._enqueue(key, batch[key], first=True)
-                    continue
-                _fail_all([batch[key]], error)
-                if not isinstance(error, MilepostError):
-                    _log.exception("a commit of group %r failed", key)
+                self._broken(commit.key, line, error)
+
+    async def _until_certain(self, round: _Round, decide: Callable[[], Awaitable[list[Outcome]]]) -> list[Outcome]:
+        """Return the outcomes; commits are sent again, with their ids, while the reply stays away."""
+        for _ in range(_RESENDS - 1):
+            try:
+                return await decide()
+            except CommitUncertain:
+                decide = partial(self._commit, round.commits)
+        return await decide()
+
+    def _broken(self, key: str, line: list[Waiting], error: Exception) -> None:
+        """Tell those who wait for a group that its commit failed, and forget what was held of it."""
+        self._table.drop(key)
+        if isinstance(error, RecordTooLarge) and len(line) > 1:
+            for waiting in line:
+                waiting.alone = True  # one of them is too much; the others must not suffer for it
+            self._enqueue(key, line, first=True)
+            return
+        fail_all([line], error)
+        if not isinstance(error, MilepostError):
+            _log.error("a commit of group %r failed", key, exc_info=error)
 
     def _record(self, key: str) -> Record:
         record = self._table.records.get(key)
@@ -286,14 +300,13 @@ class Committer(OnTheSpot):
             else:
                 waiting.settle(delivery)
 
-    def _work_out(self, record: Record, line: list[Waiting], now: float) -> Draft:
+    def _draft_of(self, record: Record, line: list[Waiting], now: float) -> Draft:
         """Apply every command whose caller still waits."""
         draft = self._draft(record, line[0].command, now)
         broken: set[Waiting] = set()
         while not self._apply_all(draft, line, broken):
-            draft = self._draft(
-                record, line[0].command, now
-            )  # without the one that raised half way: it did nothing, however far it got
+            # without the one that raised half way: it did nothing, however far it got
+            draft = self._draft(record, line[0].command, now)
         return draft
 
     @staticmethod
@@ -314,18 +327,6 @@ class Committer(OnTheSpot):
             waiting.caused = len(draft.events) > events_before
         return True
 
-    async def _send(self, commits: Sequence[Commit]) -> list[Outcome]:
-        """Send commits; send them again, with their ids, while the reply stays away."""
-        for attempt in range(_RESENDS):
-            try:
-                if self._leader is not None:
-                    return await self._leader.commit_held(commits)
-                return await self._authority.commit(commits)
-            except CommitUncertain:
-                if attempt == _RESENDS - 1:
-                    raise
-        raise AssertionError("unreachable")
-
     def _acknowledge(self, draft: Draft, commit: Commit, line: list[Waiting]) -> None:
         """Take over what is committed, and tell who waits."""
         record = draft.record
@@ -340,8 +341,9 @@ class Committer(OnTheSpot):
             else:
                 waiting.settle(delivery if waiting.caused else None)
 
-    async def _refused(self, key: str, draft: Draft, outcome: Outcome, line: list[Waiting]) -> None:
+    async def _refused(self, draft: Draft, outcome: Outcome, line: list[Waiting]) -> None:
         """Do what it takes to try again, with what is there now."""
+        key = draft.record.key
         if isinstance(outcome, NeedDefinitions):
             await self._authority.put_definitions(texts_of(draft, outcome.hashes))
             self._enqueue(key, line, first=True)
@@ -358,7 +360,7 @@ class Committer(OnTheSpot):
             return
         if isinstance(outcome, Undecided):
             self._table.drop(key)
-            _fail_all([line], outcome.error)
+            fail_all([line], outcome.error)
             return
         if isinstance(outcome, Conflict):
             await self._adopt(draft, outcome.now)
@@ -392,11 +394,12 @@ class Committer(OnTheSpot):
     def _lost_race(self, key: str, line: list[Waiting]) -> None:
         """Put commands back in line, after a moment where they lost often; give up where it took too long."""
         self.conflicts += 1
-        loop = asyncio.get_running_loop()
+        now = asyncio.get_running_loop().time()
         again: list[Waiting] = []
         for waiting in line:
             waiting.attempts += 1
-            if loop.time() > waiting.deadline:
+            waiting.deadline = waiting.deadline or now + self._timeout
+            if now > waiting.deadline:
                 waiting.fail(CommitConflict(key, waiting.attempts))
             elif not waiting.future.done():
                 again.append(waiting)
@@ -412,66 +415,33 @@ class Committer(OnTheSpot):
         def back_in_line() -> None:
             self._delayed -= 1
             if self._closed:
-                _fail_all([again], ManagerClosed())
+                fail_all([again], ManagerClosed())
             else:
                 self._enqueue(key, again, first=True)
 
-        loop.call_later(pause, back_in_line)
+        asyncio.get_running_loop().call_later(pause, back_in_line)
 
     # --- replicas ----------------------------------------------------------------------
 
-    async def _load_with(
-        self, load: Callable[[list[str]], Awaitable[Mapping[str, LoadedRecord]]], keys: list[str]
-    ) -> list[Record]:
-        while True:
-            epoch = self._epoch_now
-            loaded = await load(keys)
-            records = [Record(key, 0 if self._immediate is None else self._immediate.new_incarnation()) for key in keys]
-            for record in records:
-                if record.key in loaded:
-                    await self._adopter.adopt(record, loaded[record.key])
-            if self._epoch_now == epoch:
-                return records  # otherwise everything was flushed meanwhile
+    def _fetch_elsewhere(self, batch: Batch, keys: Sequence[str]) -> None:
+        """Take from a batch what only the store may have: nobody else waits for it."""
+        if keys:
+            lines = {key: batch.pop(key) for key in keys}
+            _ = self._tasks.spawn(self._fetch(lines), "fetching")
 
-    async def _load(self, keys: list[str]) -> None:
-        if not keys:
-            return
-        for record in await self._load_with(self._authority.load, keys):
-            self._table.hold(record)
-            if self._immediate is not None:
-                self._immediate.note_deadline(record, record.deadline)
-
-    async def _load_held(self, leader: LeadingCache, keys: list[str], batch: dict[str, list[Waiting]]) -> None:
-        """Load what the cache holds; what only the store may have leaves the batch, and nobody else waits for it."""
-        elsewhere: list[str] = []
-
-        async def load(wanted: list[str]) -> Mapping[str, LoadedRecord]:
-            nonlocal elsewhere
-            found, elsewhere = await leader.load_held(wanted)
-            return found
-
-        records = await self._load_with(load, keys)
-        away = {key: batch.pop(key) for key in elsewhere}
-        for record in records:
-            if record.key not in away:
-                self._table.hold(record)
-        if away:
-            self._fetching.update(away)
-            _ = self._tasks.spawn(self._fetch(away), "fetching")
-
-    async def _fetch(self, lines: dict[str, list[Waiting]]) -> None:
+    async def _fetch(self, lines: Batch) -> None:
         """Have records read from the store, and put their commands in line again."""
         try:
-            await self._load(list(lines))
+            await self._loader.load(list(lines))
         except Exception as error:
-            _fail_all(lines.values(), error)
+            fail_all(lines.values(), error)
             if not isinstance(error, MilepostError):
                 _log.exception("records could not be read from the store")
         except asyncio.CancelledError:
-            _fail_all(lines.values(), ManagerClosed())
+            fail_all(lines.values(), ManagerClosed())
             raise
         finally:
-            self._fetching.difference_update(lines)
+            self._lines.back(lines)
             for key, line in lines.items():
                 waiting = [item for item in line if not item.future.done()]
                 if waiting and not self._closed:
@@ -487,8 +457,7 @@ class Committer(OnTheSpot):
         """Take no more; who still waits is told that the manager was closed."""
         self._closed = True
         self._epoch = 0
-        _fail_all(self._pending.values(), ManagerClosed())
-        self._pending.clear()
+        self._lines.close()
         self._records = OrderedDict()
         self._find = self._records.get
 
@@ -496,22 +465,16 @@ class Committer(OnTheSpot):
 
     async def settle(self) -> None:
         """Return when no command is on its way."""
-        while self._pending or self._rounds or self._delayed or self._fetching:
+        while self._lines or self._rounds or self._delayed:
             if self._idle is None:
                 self._idle = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._idle)
 
     def _note_idle(self) -> None:
-        if self._idle is not None and not self._rounds and not self._pending and not self._fetching:
+        if self._idle is not None and not self._rounds and not self._lines:
             if not self._idle.done():
                 self._idle.set_result(None)
             self._idle = None
-
-
-def _fail_all(lines: Iterable[Iterable[Waiting]], error: Exception) -> None:
-    for line in lines:
-        for waiting in line:
-            waiting.fail(error)
 
 
 async def _nobody_wants_them(records: Sequence[Record], epoch: int) -> None:

@@ -20,7 +20,7 @@ from milepost._working import NO_STATE
 from milepost.adapters import Write, arrange, cache_from_url, store_from_url
 from milepost.bus.announcer import Announcer
 from milepost.bus.dispatcher import Dispatcher, delivered
-from milepost.committer import Committer, Waiting
+from milepost.committer import Committer
 from milepost.data_caches.base import BaseDataCache, MendingCache
 from milepost.data_caches.memory import MemoryDataCache
 from milepost.data_stores.base import BaseDataStore
@@ -51,6 +51,7 @@ from milepost.tracking.commands import (
 from milepost.tracking.explain import Explanation
 from milepost.tracking.plan import PlanBook
 from milepost.tracking.result import FullTrackResult, TrackResult
+from milepost.waiting import Waiting
 
 if TYPE_CHECKING:
     from milepost.bus.bus import EventBus

@@ -9,7 +9,7 @@ higher incarnation, so it never goes back.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -29,6 +29,7 @@ __all__ = [
     "NotHeld",
     "OutboxEvent",
     "Outcome",
+    "PostingAuthority",
     "Record",
     "RecordChange",
     "RecordState",
@@ -396,6 +397,25 @@ class Authority(ABC):
         Args:
             after: the position after which to begin; 0 for the oldest that is kept.
             limit: how many to return at most.
+        """
+
+
+class PostingAuthority(Authority):
+    """An authority that commits can be sent to without waiting, while there is a connection."""
+
+    @abstractmethod
+    def post(
+        self, commits: Sequence[Commit], done: Callable[[Callable[[], Awaitable[list[Outcome]]] | None], None]
+    ) -> bool:
+        """Send commits.
+
+        Args:
+            commits: as for :meth:`commit`.
+            done: called when the reply is there: with None where all are committed, otherwise with what
+                returns their outcomes. It must not raise.
+
+        Returns:
+            Whether they were sent; otherwise ``done`` is not called.
         """
 
 

@@ -7,7 +7,7 @@ yet confirmed by a store, stays, even beyond the bound.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from milepost.records import Record
 
@@ -24,7 +24,7 @@ class Replicas:
     def __init__(self, limit: int | None = None) -> None:
         self.records: OrderedDict[str, Record] = OrderedDict()
         self.limit = limit
-        self.busy: set[str] = set()
+        self.busy: Container[str] = ()
         """Keys of records that something in flight refers to."""
         self.is_clean: Callable[[Record], bool] = lambda record: True
         self.on_evicted: Callable[[Record], None] = lambda record: None

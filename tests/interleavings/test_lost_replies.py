@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from milepost import CountTracker, TrackerStageCompleted
+from milepost import CommitUncertain, CountTracker, ManagerClosed, TrackerStageCompleted
 from tests.interleavings.setups import OVER_A_NETWORK, SetUp, progress_of
 
-pytestmark = pytest.mark.parametrize("setup", OVER_A_NETWORK, indirect=True)
+over_a_network = pytest.mark.parametrize("setup", OVER_A_NETWORK, indirect=True)
 
 
 def announces(request: bytes) -> bool:
@@ -25,6 +25,7 @@ async def milestones_in_the_outbox(setup: SetUp) -> list[str]:
     return [body["id"] for body in bodies if body["type"] == "tracker.stage_completed"]
 
 
+@over_a_network
 async def test_it_counts_once_and_is_announced_once(setup: SetUp) -> None:
     """The caller is told that it is done, listeners hear of the milestone once, and it is once in the outbox."""
     heard: list[str] = []
@@ -41,6 +42,7 @@ async def test_it_counts_once_and_is_announced_once(setup: SetUp) -> None:
     assert len(heard) == 1
 
 
+@over_a_network
 async def test_it_counts_once_also_where_another_won_the_next_race(setup: SetUp) -> None:
     """Before the commit is asked for again another process has changed the group: it is known all the same."""
     async with setup.proxied() as (manager, proxy), setup.manager() as other:
@@ -65,6 +67,7 @@ async def test_it_counts_once_also_where_another_won_the_next_race(setup: SetUp)
     assert len(ids) == len(set(ids)) == 1
 
 
+@over_a_network
 async def test_an_event_id_settles_what_cannot_be_learned(setup: SetUp) -> None:
     """However often a caller asks again with the id of what happened, it counts once."""
     async with setup.proxied() as (manager, proxy):
@@ -75,3 +78,21 @@ async def test_an_event_id_settles_what_cannot_be_learned(setup: SetUp) -> None:
         for _ in range(3):
             assert (await manager.track("g", {}, event_id="second")).duplicate
         assert await progress_of(manager) == {"n": 2}
+
+
+@pytest.mark.parametrize("setup", ["redis"], indirect=True)
+async def test_closing_meanwhile_tells_who_waits(setup: SetUp) -> None:
+    """Whoever waits when the manager is closed is told: what was sent may have been applied, the rest was not."""
+    async with setup.proxied(close_timeout=0.01) as (manager, proxy):
+        await manager.add_tracker("g", CountTracker("sought", 10))
+        await manager.track("g", {})
+        held = proxy.hold_reply_to(lambda request: b"sought" in request)
+        sent = asyncio.ensure_future(manager.track("g", {}))
+        await asyncio.sleep(0)
+        waiting = asyncio.ensure_future(manager.track("g", {}))
+        await held
+        await manager.aclose()
+        with pytest.raises(CommitUncertain):
+            await sent
+        with pytest.raises(ManagerClosed):
+            await waiting

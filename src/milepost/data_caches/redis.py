@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
 from milepost._clock import Clock, SystemClock
@@ -17,7 +17,7 @@ from milepost.backends.redis.reading import Reader
 from milepost.data_caches.base import LeadingCache, Mended, MendingCache, check_asked
 from milepost.data_stores.base import BaseDataStore, RecordChange
 from milepost.errors import CacheUnavailable, InvalidDefinition
-from milepost.records import Commit, LoadedRecord, NotHeld, Outcome, Record
+from milepost.records import Commit, LoadedRecord, NotHeld, Outcome, PostingAuthority, Record
 
 __all__ = ["RedisDataCache"]
 
@@ -30,7 +30,7 @@ _IDS_MS: Final = 120_000
 _MOST_PARTITIONS: Final = 4096
 
 
-class RedisDataCache(LeadingCache, MendingCache):
+class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
     """Keeps groups in Redis or Valkey: one server, what Sentinel says is the master, or a cluster.
 
     Args:
@@ -274,6 +274,11 @@ class RedisDataCache(LeadingCache, MendingCache):
             for n, outcome in zip(elsewhere, again, strict=True):
                 outcomes[n] = outcome
         raise CacheUnavailable(f"{self!r} lets records go as fast as they are read from the store")
+
+    def post(
+        self, commits: Sequence[Commit], done: Callable[[Callable[[], Awaitable[list[Outcome]]] | None], None]
+    ) -> bool:
+        return self._client is not None and self._decider.post(commits, done)
 
     async def commit_held(self, commits: Sequence[Commit]) -> list[Outcome]:
         self._opened()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from milepost.backends.redis.client import RedisClient
 from milepost.backends.redis.encoding import encode_commit
 from milepost.backends.redis.keys import Keys
+from milepost.backends.redis.lanes import Done
 from milepost.backends.redis.scripts import Call, Script, script
 from milepost.errors import CommitUncertain
 from milepost.records import Commit, Outcome, Undecided
@@ -85,16 +86,18 @@ class RecordCalls:
         calls = [self._commit_call(keys, [(commits[n], moments[n]) for n in group], notes) for group in groups]
         return self.apart(groups, len(commits), await self._client.run(calls))
 
-    def post(self, keys: Keys, commits: Sequence[Commit], notes: Notes) -> Awaitable[list[Any]] | None:
-        """Send commits on the shortest way; return what becomes the replies to their one call.
+    def post(self, keys: Keys, commits: Sequence[Commit], notes: Notes, done: Done) -> bool:
+        """Send commits on the shortest way; ``done`` is told the reply to their one call.
 
-        None where they have to take the longer way: to a cluster, in several calls, or while there is no connection.
+        Returns:
+            Whether they were sent. They have to take the longer way to a cluster, in several calls, or while there
+            is no connection.
         """
         if self._spread or len(commits) > _AT_ONCE or notes.in_doubt:
-            return None
+            return False
         lane = self._client.topology.server_of(0).open_lane
         if lane is None:
-            return None
+            return False
         kept, removal_ms, ids_ms = self._settings
         number = len(commits)
         command: list[Any] = [b"EVALSHA", COMMIT.sha, number]
@@ -103,7 +106,8 @@ class RecordCalls:
         tickets = notes.tickets
         for commit in commits:
             encode_commit(command, commit, tickets.get(commit.key, "-") if tickets else "-", "-", in_doubt=False)
-        return lane.request((tuple(command),))
+        lane.post((tuple(command),), done)
+        return True
 
     def _commit_call(self, keys: Keys, commits: Sequence[tuple[Commit, str]], notes: Notes) -> Call:
         kept, removal_ms, ids_ms = self._settings

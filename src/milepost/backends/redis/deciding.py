@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from milepost.backends.redis.calls import Notes, RecordCalls
-from milepost.backends.redis.encoding import ABSENT, all_committed, outcome_of
-from milepost.backends.redis.errors import DRIVER_ERRORS
+from milepost.backends.redis.encoding import ABSENT, outcome_of
 from milepost.backends.redis.places import Places
 from milepost.backends.redis.reading import Reader
 from milepost.errors import CacheUnavailable, CommitUncertain
@@ -37,6 +37,33 @@ class Decider:
         self._reader = reader
         self._notes = notes
 
+    def post(
+        self, commits: Sequence[Commit], done: Callable[[Callable[[], Awaitable[list[Outcome]]] | None], None]
+    ) -> bool:
+        """Send commits on the shortest way, if that can be gone now.
+
+        Args:
+            commits: the commits.
+            done: called with None when all are committed, otherwise with what returns their outcomes.
+
+        Returns:
+            Whether they were sent.
+        """
+        epoch = self._places.epoch
+        if any(commit.epoch != epoch for commit in commits):
+            return False
+
+        def replied(replies: list[Any] | None, error: Exception | None) -> None:
+            if error is not None:
+                self._notes.doubt(commits)
+            reply = replies[0] if replies else None
+            if isinstance(reply, list) and not any(outcome != 1 for outcome in reply):
+                done(None)
+            else:
+                done(partial(self._conclude, commits, reply if isinstance(reply, list) else None))
+
+        return self._calls.post(self._places.keys, commits, self._notes, replied)
+
     async def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """Return the outcomes of commits, in order.
 
@@ -44,26 +71,7 @@ class Decider:
             CacheUnavailable: when Redis does not answer for any of them.
             CommitUncertain: likewise, when some may have been applied.
         """
-        replies = None
-        epoch = self._places.epoch
-        if not any(commit.epoch != epoch for commit in commits):
-            replies = await self._post(commits)
-            committed = None if replies is None else all_committed(replies)
-            if committed is not None:
-                return committed
-        return await self._conclude(commits, replies)
-
-    async def _post(self, commits: Sequence[Commit]) -> Sequence[Any] | None:
-        """Send commits on the shortest way; return their replies, None where they have to be sent on the longer one."""
-        posted = self._calls.post(self._places.keys, commits, self._notes)
-        if posted is None:
-            return None
-        try:
-            (reply,) = await posted
-        except (*DRIVER_ERRORS, TimeoutError):
-            self._notes.doubt(commits)
-            return None
-        return reply if isinstance(reply, list) else None
+        return await self._conclude(commits, None)
 
     async def _conclude(self, commits: Sequence[Commit], replies: Sequence[Any] | None) -> list[Outcome]:
         """Return the outcomes of commits that were sent once where there are replies, sending them again as needed."""

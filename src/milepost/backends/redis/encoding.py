@@ -18,7 +18,7 @@ from milepost.records import (
     Revision,
 )
 
-__all__ = ["ABSENT", "all_committed", "encode_commit", "outcome_of", "record_of", "revision_text", "state_of"]
+__all__ = ["ABSENT", "encode_commit", "outcome_of", "record_of", "revision_text", "state_of"]
 
 ABSENT: Final = LoadedRecord(RecordState(None), {})
 _COMMITTED: Final = Committed()
@@ -76,14 +76,6 @@ def encode_commit(into: list[Any], commit: Commit, ticket: str, moment: str, *, 
         into += seen
     if definitions:
         into += definitions
-
-
-def all_committed(replies: Sequence[Any]) -> list[Outcome] | None:
-    """Return the outcomes where every commit was accepted, which is what mostly happens; None otherwise."""
-    if any(reply != 1 for reply in replies):
-        return None
-    committed: list[Outcome] = [_COMMITTED]
-    return committed * len(replies)
 
 
 def outcome_of(reply: Any) -> Outcome | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from milepost.backends.redis.errors import driver
@@ -22,7 +23,7 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtra("redis", "hiredis") from None
 
-__all__ = ["Lane", "lane_of"]
+__all__ = ["Done", "Lane", "lane_of"]
 
 _CLASSES: Final[dict[str, Callable[[str], Exception]]] = {
     "ASK": driver.AskError,
@@ -47,16 +48,20 @@ def _error(text: str) -> Exception:
     return _CLASSES.get(code, driver.ResponseError)(rest if code in _REDIRECTIONS else text)
 
 
+Done = Callable[[list[Any] | None, Exception | None], None]
+"""Called with the replies, or with what kept them away. It must not raise."""
+
+
 class _Request:
     """Replies that are waited for."""
 
-    __slots__ = ("future", "missing", "replies", "timer")
+    __slots__ = ("done", "due", "missing", "replies")
 
-    def __init__(self, future: asyncio.Future[list[Any]], missing: int, timer: asyncio.TimerHandle) -> None:
-        self.future = future
+    def __init__(self, done: Done, missing: int, due: float) -> None:
+        self.done = done
         self.missing = missing
+        self.due = due
         self.replies: list[Any] = []
-        self.timer = timer
 
 
 class Lane(asyncio.Protocol):
@@ -75,19 +80,36 @@ class Lane(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(protocolError=driver.InvalidResponse, replyError=_error)
         self._waiting: deque[_Request] = deque()
+        self._watch: asyncio.TimerHandle | None = None
         self.is_open = True
         transport.set_protocol(self)
 
     def request(self, commands: Sequence[tuple[Any, ...]]) -> asyncio.Future[list[Any]]:
         """Send commands together; return what becomes their replies, refusals among them."""
         future: asyncio.Future[list[Any]] = self._loop.create_future()
-        timer = self._loop.call_later(self._timeout, self._lost, TimeoutError("no reply in time"))
-        self._waiting.append(_Request(future, len(commands), timer))
+        self.post(commands, partial(_resolve, future))
+        return future
+
+    def post(self, commands: Sequence[tuple[Any, ...]], done: Done) -> None:
+        """Send commands together; ``done`` is told their replies, refusals among them."""
+        due = self._loop.time() + self._timeout
+        self._waiting.append(_Request(done, len(commands), due))
+        if self._watch is None:
+            self._watch = self._loop.call_at(due, self._look)
         if len(commands) == 1:
             self._transport.write(hiredis.pack_command(commands[0]))
         else:
             self._transport.write(b"".join(map(hiredis.pack_command, commands)))
-        return future
+
+    def _look(self) -> None:
+        """Give the connection up where the oldest request has waited for too long, else look again later."""
+        self._watch = None
+        if self._waiting:
+            due = self._waiting[0].due
+            if due <= self._loop.time():
+                self._lost(TimeoutError("no reply in time"))
+            else:
+                self._watch = self._loop.call_at(due, self._look)
 
     def data_received(self, data: bytes) -> None:
         reader = self._reader
@@ -105,9 +127,7 @@ class Lane(asyncio.Protocol):
         request.missing -= 1
         if not request.missing:
             self._waiting.popleft()
-            request.timer.cancel()
-            if not request.future.done():  # its caller was cancelled
-                request.future.set_result(request.replies)
+            request.done(request.replies, None)
 
     def eof_received(self) -> bool:
         return False
@@ -121,15 +141,24 @@ class Lane(asyncio.Protocol):
             return
         self.is_open = False
         self._transport.abort()
+        if self._watch is not None:
+            self._watch.cancel()
         waiting, self._waiting = self._waiting, deque()
         for request in waiting:
-            request.timer.cancel()
-            if not request.future.done():
-                request.future.set_exception(error)
+            request.done(None, error)
 
     def close(self) -> None:
         """Disconnect."""
         self._lost(driver.ConnectionError("the connection was closed"))
+
+
+def _resolve(future: asyncio.Future[list[Any]], replies: list[Any] | None, error: Exception | None) -> None:
+    if future.done():  # its caller was cancelled
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(replies or [])
 
 
 def lane_of(connection: Any, timeout: float) -> Lane | None:
