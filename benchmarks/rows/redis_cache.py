@@ -17,17 +17,15 @@ from typing import Any, Final
 from benchmarks.figures import Figure, Row, Target
 from benchmarks.measuring import Effort, rates
 from benchmarks.redis_server import redis_server, server_binary
-from milepost import CountTracker, KeyValueEQ, TrackingManager
+from benchmarks.redis_worker import CALLERS, EVENT, NEVER, login_tracker, redis_manager
+from milepost import TrackingManager
 
 __all__ = ["CALLERS_ROW", "GROUPS_ROW", "SHARED_ROW"]
 
-_NEVER: Final = 10**12
-_EVENT: Final = {"event_type": "login", "user_id": 17}
 _GROUPS: Final = 64
 _CALLS: Final = 2_000
 _CALLS_AT_ONCE: Final = 19_200
 _PROCESSES: Final = 4
-_CALLERS: Final = 100
 _SHARED_CALLS: Final = 400_000
 
 _ONE: Final = """
@@ -53,16 +51,6 @@ return replies
 _ROW: Final = '["dddddddddddddddddddddd",12,0,1700000000.123,1700000000000000,1,1700000000.5]'
 
 
-def _tracker() -> CountTracker:
-    return CountTracker(name="logins", target=_NEVER, conditions=[KeyValueEQ(key="event_type", value="login")])
-
-
-async def _manager(stack: AsyncExitStack, port: int, prefix: str) -> TrackingManager:
-    from milepost import RedisDataCache
-
-    return await stack.enter_async_context(TrackingManager(RedisDataCache("127.0.0.1", port, key_prefix=prefix)))
-
-
 async def _total(manager: TrackingManager, groups: Sequence[str]) -> int:
     found = [await manager.get_tracker(group, "logins") for group in groups]
     return sum(int(tracker.progress) for tracker in found if tracker is not None)
@@ -72,10 +60,10 @@ async def _beside_floor(port: int, effort: Effort, groups: int, calls: int, scri
     from redis.asyncio import Redis
 
     async with AsyncExitStack() as stack:
-        manager = await _manager(stack, port, f"bench{groups}")
+        manager = await redis_manager(stack, port, f"bench{groups}")
         names = [f"user:{n}" for n in range(groups)]
         for name in names:
-            await manager.add_tracker(name, _tracker())
+            await manager.add_tracker(name, login_tracker())
         client = await stack.enter_async_context(Redis(host="127.0.0.1", port=port))
         sha = await client.script_load(script)
         keys = [f"floor:{groups}:{name}" for name in names]
@@ -83,7 +71,7 @@ async def _beside_floor(port: int, effort: Effort, groups: int, calls: int, scri
 
         async def caller(name: str) -> None:
             for _ in range(calls // groups):
-                await manager.track(name, _EVENT)
+                await manager.track(name, EVENT)
 
         async def milepost() -> int:
             nonlocal counted
@@ -120,14 +108,14 @@ def _dictrack(port: int, calls: int) -> float | None:
     with dictrack_manager_on_redis(port) as manager:
         if manager is None:
             return None
-        manager.add_tracker("user:1", dictrack_tracker()("logins", _NEVER, "event_type", "login"))
+        manager.add_tracker("user:1", dictrack_tracker()("logins", NEVER, "event_type", "login"))
         began = perf_counter()
         for _ in range(calls):
-            manager.track("user:1", dict(_EVENT))
+            manager.track("user:1", dict(EVENT))
         return calls / (perf_counter() - began)
 
 
-_NO_DICTRACK: Final = 'dictrack is not installed with Redis: pip install "dictrack[memory,redis]==2.1.5"'
+_NO_DICTRACK: Final = "dictrack is not installed with Redis: pip install dictrack python-redis-lock"
 
 
 def _measure_one(effort: Effort) -> list[Figure]:
@@ -160,29 +148,13 @@ def _measure_groups(effort: Effort) -> list[Figure]:
     ]
 
 
-async def _work(port: int, prefix: str, calls: int) -> None:
-    """Track one group with 100 callers: begin when told to on standard input, and say how it went."""
-    async with AsyncExitStack() as stack:
-        manager = await _manager(stack, port, prefix)
-        await manager.track("shared", _EVENT)
-        print("ready", flush=True)
-        await asyncio.to_thread(sys.stdin.readline)
-
-        async def caller() -> None:
-            for _ in range(calls // _CALLERS):
-                await manager.track("shared", _EVENT)
-
-        await asyncio.gather(*(caller() for _ in range(_CALLERS)))
-        print("done", flush=True)
-
-
 async def _share(port: int, prefix: str, calls: int) -> float:
     """Return how many calls a second four processes made in all; every count is checked."""
-    each = max(1, calls // _PROCESSES // _CALLERS) * _CALLERS
+    each = max(1, calls // _PROCESSES // CALLERS) * CALLERS
     async with AsyncExitStack() as stack:
-        manager = await _manager(stack, port, prefix)
-        await manager.add_tracker("shared", _tracker())
-        command = [sys.executable, "-m", "benchmarks.rows.redis_cache", str(port), prefix, str(each)]
+        manager = await redis_manager(stack, port, prefix)
+        await manager.add_tracker("shared", login_tracker())
+        command = [sys.executable, "-m", "benchmarks.redis_worker", str(port), prefix, str(each)]
         pipe = asyncio.subprocess.PIPE
         workers = [await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe) for _ in range(_PROCESSES)]
         for worker in workers:
@@ -218,6 +190,3 @@ def _measure_shared(effort: Effort) -> list[Figure]:
 CALLERS_ROW: Final = Row("redis-one-caller", "Redis, one caller, 1 tracker", _measure_one)
 GROUPS_ROW: Final = Row("redis-groups", "Redis, 64 groups at once, one process", _measure_groups)
 SHARED_ROW: Final = Row("redis-shared", "Redis, ONE group, 4 processes x 100 callers", _measure_shared)
-
-if __name__ == "__main__":
-    asyncio.run(_work(int(sys.argv[1]), sys.argv[2], int(sys.argv[3])))

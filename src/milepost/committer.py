@@ -110,6 +110,8 @@ class Committer(OnTheSpot):
         self._closed = False
         self._rounds = 0
         self._called = False
+        self._alone = False
+        """Whether the last round had one command: a caller who goes on alone is not held up for others."""
         self._idle: asyncio.Future[None] | None = None
         self._commit_ids = _commit_ids()
         self._leader = authority if isinstance(authority, LeadingCache) and self._immediate is None else None
@@ -141,7 +143,7 @@ class Committer(OnTheSpot):
         if done is not None:
             value, delivery = done
         else:
-            waiting = self.submit(key, command)
+            waiting = self.submit(key, command, at_once=self._alone)
             delivery = await waiting.future
             if waiting.error is not None:
                 raise waiting.error
@@ -150,14 +152,25 @@ class Committer(OnTheSpot):
             await delivered(delivery)
         return value
 
-    def submit(self, key: str, command: Work) -> Waiting:
-        """Put a command in line."""
+    def submit(self, key: str, command: Work, *, at_once: bool = False) -> Waiting:
+        """Put a command in line.
+
+        Args:
+            key: the record's key.
+            command: the command.
+            at_once: wait for nobody else when nothing is on its way.
+        """
         waiting = Waiting(command, asyncio.get_running_loop().create_future())
-        self._enqueue(key, [waiting])
+        self._lines.add(key, [waiting])
+        if at_once and not self._rounds and not self._called:
+            self._begin_rounds()
+        else:
+            self._kick()
         return waiting
 
-    def _enqueue(self, key: str, line: list[Waiting], *, first: bool = False) -> None:
-        self._lines.add(key, line, first=first)
+    def _enqueue(self, key: str, line: list[Waiting]) -> None:
+        """Put commands in line again, before all others of their group."""
+        self._lines.add(key, line, first=True)
         self._kick()
 
     # --- rounds ---------------------------------------------------------------------------
@@ -170,8 +183,10 @@ class Committer(OnTheSpot):
 
     def _begin_rounds(self) -> None:
         self._called = False
-        while (free := self._authority.rounds - self._rounds) > 0 and (batch := self._lines.take(free)):
+        most = self._authority.rounds
+        while self._rounds < most and (batch := self._lines.take(most)):
             self._rounds += 1
+            self._alone = len(batch) == 1 and all(len(line) == 1 for line in batch.values())
             if not self._post(batch):
                 _ = self._tasks.spawn(self._see_through(batch, partial(self._round, batch)), "commits")
 
@@ -276,7 +291,7 @@ class Committer(OnTheSpot):
         if isinstance(error, RecordTooLarge) and len(line) > 1:
             for waiting in line:
                 waiting.alone = True  # one of them is too much; the others must not suffer for it
-            self._enqueue(key, line, first=True)
+            self._enqueue(key, line)
             return
         fail_all([line], error)
         if not isinstance(error, MilepostError):
@@ -346,10 +361,10 @@ class Committer(OnTheSpot):
         key = draft.record.key
         if isinstance(outcome, NeedDefinitions):
             await self._authority.put_definitions(texts_of(draft, outcome.hashes))
-            self._enqueue(key, line, first=True)
+            self._enqueue(key, line)
             return
         if isinstance(outcome, StaleEpoch):
-            self._enqueue(key, line, first=True)
+            self._enqueue(key, line)
             await self.begin_epoch(outcome.epoch)
             return
         if isinstance(outcome, TooLarge):
@@ -407,7 +422,7 @@ class Committer(OnTheSpot):
             return
         attempts = again[0].attempts
         if attempts <= _BACKOFF_AFTER:
-            self._enqueue(key, again, first=True)
+            self._enqueue(key, again)
             return
         self._delayed += 1
         pause = random.uniform(0, 0.001 * 2 ** min(attempts - _BACKOFF_AFTER, 6))
@@ -417,7 +432,7 @@ class Committer(OnTheSpot):
             if self._closed:
                 fail_all([again], ManagerClosed())
             else:
-                self._enqueue(key, again, first=True)
+                self._enqueue(key, again)
 
         asyncio.get_running_loop().call_later(pause, back_in_line)
 
@@ -445,7 +460,7 @@ class Committer(OnTheSpot):
             for key, line in lines.items():
                 waiting = [item for item in line if not item.future.done()]
                 if waiting and not self._closed:
-                    self._enqueue(key, waiting, first=True)
+                    self._enqueue(key, waiting)
             self._kick()
             self._note_idle()
 

@@ -614,7 +614,9 @@ class TrackingManager(Announcer):
                 if result.__class__ is not TrackResult and isinstance(result, FullTrackResult):
                     await delivered(result.delivery)
                 return result
-        await self._ready(group_id)
+        arguments.group(group_id)
+        if not self._started or self._closed:
+            await self.start()
         command = self._track_command(data, event_id, now, now_ts, context)
         applied: TrackResult = await self._committer.run(group_id, command)
         if not applied.dirtied:

@@ -15,7 +15,7 @@ __all__ = ["Batch", "Lines", "Waiting", "fail_all"]
 _MOST: Final = 1000
 """Commands in one batch."""
 
-_WORTH_A_BATCH: Final = 16
+_WORTH_A_BATCH: Final = 32
 """Groups: fewer are not divided among batches."""
 
 
@@ -81,7 +81,7 @@ class Lines:
         """Whether anything is in line."""
         return bool(self._lines)
 
-    def add(self, key: str, line: list[Waiting], *, first: bool) -> None:
+    def add(self, key: str, line: list[Waiting], *, first: bool = False) -> None:
         """Put commands in line for a group, at its end or before all others."""
         standing = self._lines.get(key)
         if standing is None:
@@ -95,11 +95,11 @@ class Lines:
         """Take what can go now, and note that it is away.
 
         Args:
-            batches: among how many the groups may be divided, so that who sends them and who decides work
-                at the same time.
+            batches: among how many the groups are divided, with those that are away, so that who sends them
+                and who decides work at the same time.
         """
         lines, away = self._lines, self.away
-        groups = max(_WORTH_A_BATCH, -(-len(lines) // batches))
+        groups = max(_WORTH_A_BATCH, -(-(len(lines) + len(away)) // batches))
         batch: Batch = {}
         taken = 0
         for key in [key for key in lines if key not in away] if away else list(lines):

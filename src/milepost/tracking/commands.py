@@ -87,7 +87,8 @@ class TrackDatum(Command):
     def apply(self, draft: RecordDraft) -> TrackResult:
         if self.event_id is not None and draft.knows(self.event_id):
             return TrackResult.refused(duplicate=True)
-        broken_row(draft, None)
+        if draft.record.broken:
+            broken_row(draft, None)
         now = draft.now if self.now is None else self.now
         result = draft.track(self.data, now, self.context, self.progressed)
         if self.event_id is not None:
@@ -312,6 +313,7 @@ class ExplainDatum(Command):
     context: Mapping[str, Any]
 
     def apply(self, draft: RecordDraft) -> Explanation:
-        broken_row(draft, None)
+        if draft.record.broken:
+            broken_row(draft, None)
         now = draft.now if self.now is None else self.now
         return explain(draft.record.key, draft.plan(), draft, draft, self.data, now, self.context)

@@ -173,40 +173,39 @@ class RecordDraft:
             epoch: the epoch of the replica.
             id: the commit's id; empty where no reply can be lost.
         """
-        record = self.record
-        if self.is_empty:
+        record, puts, drops, events, seen = self.record, self.puts, self.drops, self.events, self.seen
+        if not (puts or drops or events or seen):
             return Commit(record.key, epoch, record.revision, record.incarnation, serial=record.serial)
         rows = record.rows
         leaves_nothing = (
-            not self.puts
-            and not self.seen
-            and not record.seen
-            and len(self.drops) == len(rows) + len(record.broken or ())
+            not puts and not seen and not record.seen and len(drops) == len(rows) + len(record.broken or ())
         )
-        return Commit(
-            key=record.key,
-            epoch=epoch,
-            base=record.revision,
-            incarnation=self.incarnation,
-            puts=self.puts,
-            drops=tuple(self.drops),
-            events=self.events,
-            seen=tuple(self.seen),
-            definitions=self._new_definitions(rows),
-            serial=self.serial,
-            deadline=self._deadline() if self._moves_deadline else record.deadline,
-            removes=leaves_nothing and record.counter > 0,
-            reshapes=self.reshapes,
-            id=id,
+        return Commit(  # by position: this is made for every commit, and names take time
+            record.key,
+            epoch,
+            record.revision,
+            self.incarnation,
+            puts,
+            tuple(drops) if drops else (),
+            events,
+            tuple(seen) if seen else (),
+            self._new_definitions(rows),
+            self.serial,
+            self._deadline() if self._moves_deadline else record.deadline,
+            leaves_nothing and record.counter > 0,
+            self.reshapes,
+            id,
         )
 
     def _new_definitions(self, rows: Mapping[str, TrackerSnapshot]) -> tuple[str, ...]:
-        hashes: dict[str, None] = {}
+        hashes: dict[str, None] | None = None
         for name, row in self.puts.items():
             before = rows.get(name)
             if before is None or before.blueprint is not row.blueprint:
+                if hashes is None:
+                    hashes = {}
                 hashes[row.blueprint.hash] = None
-        return tuple(hashes)
+        return () if hashes is None else tuple(hashes)
 
     def _deadline(self) -> float | None:
         """Return the earliest moment at which a row expires."""

@@ -87,27 +87,33 @@ class RecordCalls:
         return self.apart(groups, len(commits), await self._client.run(calls))
 
     def post(self, keys: Keys, commits: Sequence[Commit], notes: Notes, done: Done) -> bool:
-        """Send commits on the shortest way; ``done`` is told the reply to their one call.
+        """Send commits on the shortest way; ``done`` is told the replies to their calls.
 
         Returns:
-            Whether they were sent. They have to take the longer way to a cluster, in several calls, or while there
-            is no connection.
+            Whether they were sent. They have to take the longer way to a cluster, and while there is no connection.
         """
-        if self._spread or len(commits) > _AT_ONCE or notes.in_doubt:
+        if self._spread or notes.in_doubt:
             return False
         lane = self._client.topology.server_of(0).open_lane
         if lane is None:
             return False
-        kept, removal_ms, ids_ms = self._settings
+        if len(commits) <= _AT_ONCE:
+            lane.post((self._command(keys, commits, notes),), done)
+        else:
+            starts = range(0, len(commits), _AT_ONCE)
+            lane.post([self._command(keys, commits[n : n + _AT_ONCE], notes) for n in starts], done)
+        return True
+
+    def _command(self, keys: Keys, commits: Sequence[Commit], notes: Notes) -> tuple[Any, ...]:
+        """Return the call for commits that were not sent before, to a server that is alone."""
         number = len(commits)
         command: list[Any] = [b"EVALSHA", COMMIT.sha, number]
         command += [keys.record(commit.key) for commit in commits]
-        command += (keys.generation, notes.window, kept, removal_ms, ids_ms, number)
+        command += (keys.generation, notes.window, *self._settings, number)
         tickets = notes.tickets
         for commit in commits:
             encode_commit(command, commit, tickets.get(commit.key, "-") if tickets else "-", "-", in_doubt=False)
-        lane.post((tuple(command),), done)
-        return True
+        return tuple(command)
 
     def _commit_call(self, keys: Keys, commits: Sequence[tuple[Commit, str]], notes: Notes) -> Call:
         kept, removal_ms, ids_ms = self._settings

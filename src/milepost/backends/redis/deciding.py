@@ -54,13 +54,15 @@ class Decider:
             return False
 
         def replied(replies: list[Any] | None, error: Exception | None) -> None:
-            if error is not None:
+            if replies is None:
                 self._notes.doubt(commits)
-            reply = replies[0] if replies else None
-            if isinstance(reply, list) and not any(outcome != 1 for outcome in reply):
+                done(partial(self._conclude, commits, None))
+                return
+            outcomes = replies[0] if len(replies) == 1 else _joined(replies)
+            if outcomes.__class__ is list and not any(outcome != 1 for outcome in outcomes):
                 done(None)
             else:
-                done(partial(self._conclude, commits, reply if isinstance(reply, list) else None))
+                done(partial(self._conclude, commits, outcomes if isinstance(outcomes, list) else None))
 
         return self._calls.post(self._places.keys, commits, self._notes, replied)
 
@@ -162,6 +164,13 @@ class Decider:
             await self._places.refresh()
             return StaleEpoch(self._places.epoch)
         return None
+
+
+def _joined(replies: Sequence[Any]) -> list[Any] | None:
+    """Return the replies to several calls as one; None where the server refused one of them."""
+    if not all(isinstance(reply, list) for reply in replies):
+        return None
+    return [outcome for reply in replies for outcome in reply]
 
 
 def _says_wait(reply: Any) -> bool:

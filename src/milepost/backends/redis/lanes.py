@@ -92,14 +92,15 @@ class Lane(asyncio.Protocol):
 
     def post(self, commands: Sequence[tuple[Any, ...]], done: Done) -> None:
         """Send commands together; ``done`` is told their replies, refusals among them."""
+        if len(commands) == 1:
+            packed = hiredis.pack_command(commands[0])
+        else:
+            packed = b"".join(map(hiredis.pack_command, commands))
         due = self._loop.time() + self._timeout
         self._waiting.append(_Request(done, len(commands), due))
         if self._watch is None:
             self._watch = self._loop.call_at(due, self._look)
-        if len(commands) == 1:
-            self._transport.write(hiredis.pack_command(commands[0]))
-        else:
-            self._transport.write(b"".join(map(hiredis.pack_command, commands)))
+        self._transport.write(packed)
 
     def _look(self) -> None:
         """Give the connection up where the oldest request has waited for too long, else look again later."""
