@@ -188,7 +188,7 @@ class TrackingManager(Announcer):
             if isinstance(given, EventBus)
             else EventBus(given, clock=self._clock, close_timeout=self._close_timeout)
         )
-        bus.store = self.data_store
+        bus.store = self.data_store if isinstance(self.data_cache, MemoryDataCache) else self.data_cache
         bus.subjects = self._keeper
         self._keeper.cause = current_cause
         return bus
@@ -206,7 +206,8 @@ class TrackingManager(Announcer):
         Args:
             cache_url: where this process works.
             store_url: where records last.
-            bus_url: where events of the bus are kept; None for memory.
+            bus_url: where events of the bus are kept: ``memory://``, ``sqlite:///events.db`` or a Redis; None for
+                memory. The Redis of ``cache_url`` has tracker events in the stream with what caused them.
             **settings: as for the class.
 
         Raises:

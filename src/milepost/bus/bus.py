@@ -114,7 +114,7 @@ class EventBus(Publishing, Jobs, LookingBack):
         self._streams = ()
         self._former: list[tuple[Lines[Envelope | Again], Tasks]] = []
         self.store: object = None
-        """Where tracking is kept; its outbox may be the transport's stream."""
+        """Where tracking has its outbox, which may be the transport's stream: the store, or a cache that decides."""
         self._arrange(MemoryTransport() if transport is None else transport, retry)
 
     def _arrange(self, transport: Transport, retry: RetryPolicy | None) -> None:

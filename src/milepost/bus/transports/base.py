@@ -8,7 +8,7 @@ stream of its own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal, NamedTuple
 
@@ -136,6 +136,21 @@ class Transport(ABC):
     async def carries(self, store: object) -> bool:
         """Whether the outbox of a store IS this stream, so that its events need not be sent here."""
         return False
+
+    def listen(self, heard: Callable[[], None]) -> bool:
+        """Have somebody told when another process may have published something.
+
+        Args:
+            heard: called then; it may be missed now and then.
+
+        Returns:
+            Whether that will be done. Otherwise whoever waits has to look from time to time.
+        """
+        return False
+
+    def unlisten(self, heard: Callable[[], None]) -> None:
+        """Tell somebody no more."""
+        return
 
     # --- the stream -----------------------------------------------------------------------
 

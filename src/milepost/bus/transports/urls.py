@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote, urlsplit
 
+from milepost.backends.schemes import REDIS_SCHEMES
 from milepost.bus.transports.base import Transport
 from milepost.bus.transports.memory import MemoryTransport
 from milepost.errors import InvalidDefinition
@@ -12,7 +13,7 @@ __all__ = ["transport_from_url"]
 
 
 def transport_from_url(url: str) -> Transport:
-    """Build a transport: ``memory://``, or ``sqlite:///events.db`` (four slashes for an absolute path).
+    """Build a transport: ``memory://``, ``sqlite:///events.db`` (four slashes for an absolute path), ``redis://…``.
 
     Raises:
         InvalidDefinition: for any other scheme, or where the path is missing.
@@ -20,7 +21,10 @@ def transport_from_url(url: str) -> Transport:
     """
     if not isinstance(url, str):
         raise InvalidDefinition(f"bus_url must be a URL such as memory:// or sqlite:///events.db, got {url!r}")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InvalidDefinition(f"bus_url must be a URL such as memory:// or redis://localhost: {error}") from None
     if parts.scheme == "memory":
         return MemoryTransport()
     if parts.scheme == "sqlite":
@@ -32,4 +36,9 @@ def transport_from_url(url: str) -> Transport:
                 f"a SQLite URL reads sqlite:///relative/path or sqlite:////absolute/path, got {url!r}"
             )
         return SQLiteTransport(path)
-    raise InvalidDefinition(f"bus_url must begin with memory:// or sqlite:///, got {url!r}")
+    if parts.scheme in REDIS_SCHEMES:
+        from milepost.bus.transports.redis import RedisTransport
+
+        return RedisTransport.from_url(url)
+    schemes = ", ".join(f"{name}://" for name in ("memory", "sqlite", *REDIS_SCHEMES))
+    raise InvalidDefinition(f"bus_url must begin with one of {schemes}, got one with {parts.scheme!r}")
