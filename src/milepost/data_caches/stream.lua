@@ -169,5 +169,5 @@ end
 
 -- Wake whoever waits for events. Not to be allowed to is no reason to fail: they look from time to time.
 local function wake(tag)
-  redis.pcall('PUBLISH', match(tag, '^{(.*):%d+%.%d+}$') .. ':news', '1')
+  redis.pcall('PUBLISH', match(tag, '^{(.*):%d+%.%d+}$') .. ':news', 'events')
 end

@@ -10,9 +10,10 @@ from typing import Any, Final
 from milepost.backends.redis.client import RedisClient
 from milepost.backends.redis.errors import DRIVER_ERRORS
 from milepost.backends.redis.keys import to_bytes
+from milepost.backends.redis.scripts import Call
 from milepost.backends.redis.servers import NotSent, Server, exchange
 
-__all__ = ["News"]
+__all__ = ["Listening"]
 
 _log = logging.getLogger("milepost")
 
@@ -21,7 +22,7 @@ _SIGN_OF_LIFE: Final = 15.0
 """After how many seconds without a word the server is asked whether it is still there."""
 
 
-class News:
+class Listening:
     """Listens on one connection for all who wait in this process; scripts that append events tell it.
 
     What it says is no more than that it is worth looking: it may be missed, and nothing is lost then.
@@ -34,18 +35,28 @@ class News:
     def __init__(self, client: RedisClient, prefix: str) -> None:
         self._client = client
         self._channel = to_bytes(f"{prefix}:news")
-        self._heard: set[Callable[[], None]] = set()
+        self._heard: dict[Callable[[], None], bytes] = {}
         self._listening: asyncio.Task[None] | None = None
 
-    def listen(self, heard: Callable[[], None]) -> None:
-        """Call somebody whenever there may be something new."""
-        self._heard.add(heard)
+    def listen(self, heard: Callable[[], None], what: str) -> None:
+        """Call somebody whenever there may be something new.
+
+        Args:
+            heard: called then.
+            what: of which kind.
+        """
+        self._heard[heard] = what.encode()
         if self._listening is None:
             self._listening = asyncio.get_running_loop().create_task(self._listen(), name="milepost: news")
 
     def unlisten(self, heard: Callable[[], None]) -> None:
         """Call somebody no more."""
-        self._heard.discard(heard)
+        self._heard.pop(heard, None)
+
+    async def tell(self, what: str) -> None:
+        """Wake whoever waits for something of a kind; not to be allowed to is no reason to fail."""
+        call = Call(None, -1, (), (b"PUBLISH", self._channel, what))
+        _ = await self._client.run([call])
 
     async def aclose(self) -> None:
         """Listen no more."""
@@ -72,10 +83,12 @@ class News:
             await self._send(connection, b"SUBSCRIBE", self._channel)
             pinging = asyncio.get_running_loop().create_task(self._keep_alive(connection))
             while True:
-                _ = await connection.read_response(disable_decoding=True)
+                reply = await connection.read_response(disable_decoding=True)
                 self._silent = 0
-                for heard in list(self._heard):
-                    heard()
+                what = reply[2] if reply[0] == b"message" else None  # otherwise it began: something may be new
+                for heard, of_kind in list(self._heard.items()):
+                    if what is None or what == of_kind:
+                        heard()
         finally:
             if pinging is not None:
                 pinging.cancel()

@@ -15,12 +15,12 @@ from milepost._clock import Clock, SystemClock
 from milepost._patterns import pattern_to_regex
 from milepost.backends.redis.consumers import Shares
 from milepost.backends.redis.jobs import FailedRow, FailedRows
-from milepost.backends.redis.news import News
+from milepost.backends.redis.news import Listening
 from milepost.backends.redis.onlooking import Onlooker, open_onlooker
 from milepost.backends.redis.opening import client_source, host_source, url_source
 from milepost.backends.redis.streams import Found, Published, Streams
 from milepost.bus.envelope import Envelope
-from milepost.bus.transports.base import Batch, Claim, Consumer, Entry, FailedJob, Position, Transport
+from milepost.bus.transports.base import Batch, Claim, Consumer, Entry, FailedJob, News, Position, Transport
 from milepost.codec import dumps
 from milepost.data_caches.redis import RedisDataCache
 from milepost.errors import BackendUnavailable, InvalidDefinition
@@ -39,7 +39,7 @@ class _Place(NamedTuple):
     streams: Streams
     shares: Shares
     failed: FailedRows
-    news: News
+    news: Listening
 
 
 class RedisTransport(Transport):
@@ -143,7 +143,7 @@ class RedisTransport(Transport):
         self.partitions = places.keys.partitions
         now = None if isinstance(clock, SystemClock) else clock.time
         streams = Streams(places, self._size)
-        news = News(places.client, self.key_prefix)
+        news = Listening(places.client, self.key_prefix)
         self._at = _Place(places, streams, Shares(places, now), FailedRows(places, now), news)
         await streams.standing()  # and learn of the generation
 
@@ -170,8 +170,8 @@ class RedisTransport(Transport):
         places = self._opened().places
         return await store.shares_place_with(places)
 
-    def listen(self, heard: Callable[[], None]) -> bool:
-        self._opened().news.listen(heard)
+    def listen(self, heard: Callable[[], None], what: News = "events") -> bool:
+        self._opened().news.listen(heard, what)
         return True
 
     def unlisten(self, heard: Callable[[], None]) -> None:
@@ -253,6 +253,7 @@ class RedisTransport(Transport):
 
     async def delay(self, envelope: Envelope, due: float) -> None:
         await self._streams.delay(_published(envelope), due)
+        await self._opened().news.tell("work")
 
     async def cancel(self, id: str) -> bool:
         return await self._streams.cancel(id)
@@ -337,7 +338,9 @@ class RedisTransport(Transport):
         return [_job(row) for row in (await rows.all() if id is None else await rows.one(id))]
 
     async def ask_retry(self, ids: Sequence[str]) -> int:
-        return await self._opened().failed.ask_retry(ids)
+        known = await self._opened().failed.ask_retry(ids)
+        await self._opened().news.tell("work")
+        return known
 
     async def take_retries(self, handlers: Sequence[str], ttl: float) -> list[FailedJob]:
         return [_job(row) for row in await self._opened().failed.take_retries(handlers, ttl)]
