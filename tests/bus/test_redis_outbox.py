@@ -13,6 +13,7 @@ from milepost import (
     CountTracker,
     EventContext,
     InvalidDefinition,
+    MemoryTransport,
     OutboxFull,
     RedisDataCache,
     RedisTransport,
@@ -205,3 +206,42 @@ async def test_another_redis_is_not_taken_for_the_outbox(redis_server: ValkeySer
         await manager.add_tracker("u", CountTracker(name="n", target=1))
         await manager.settle()
         assert [event.type async for event in manager.bus.history()] == ["tracker.added"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_durable_consumer_is_durable_where_the_cache_is_redis(
+    when: str, redis_server: ValkeyServer, clock: ManualClock
+) -> None:
+    """Nobody has to choose a transport: with a Redis cache, a durable consumer has its events from that Redis."""
+    prefix = f"outbox{next(_prefixes)}"
+    heard: list[str] = []
+    for name in ("u", "v"):
+        cache = RedisDataCache("127.0.0.1", redis_server.port, key_prefix=prefix)
+        manager = TrackingManager(cache, clock=clock)
+        if when == "after":
+            await manager.bus.emit("in.memory")
+
+        @manager.bus.on("tracker.all_completed", durable="mail")
+        async def mail(ctx: EventContext) -> None:
+            heard.append(ctx.subject.name)
+
+        async with manager:
+            await manager.add_tracker(name, CountTracker(name="n", target=1))
+            await manager.track(name, {})
+            await manager.settle()
+            assert isinstance(manager.bus.transport, RedisTransport)
+            assert await manager.bus.transport.carries(cache)
+    assert heard == ["u", "v"]
+
+
+async def test_without_a_durable_consumer_the_bus_is_in_memory(redis_server: ValkeyServer, clock: ManualClock) -> None:
+    """Handlers of this process alone cost no round trips."""
+    cache = RedisDataCache("127.0.0.1", redis_server.port, key_prefix=f"outbox{next(_prefixes)}")
+    async with TrackingManager(cache, clock=clock) as manager:
+
+        @manager.bus.on("x")
+        async def handler(ctx: EventContext) -> None: ...
+
+        await manager.bus.emit("x")
+        await manager.settle()
+        assert isinstance(manager.bus.transport, MemoryTransport)

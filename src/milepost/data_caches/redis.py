@@ -91,6 +91,7 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
         self._source = client_source(client) if client is not None else host_source(host, port, db, settings)
         self._timeout = timeout
         self._patience = patience
+        self._allow_eviction = allow_eviction
         self._places = Places(key_prefix, partitions, allow_eviction=allow_eviction)
         self._client: RedisClient | None = None
         self._notes = Notes(256)

@@ -30,6 +30,7 @@ __all__ = ["RedisTransport"]
 _log = logging.getLogger("milepost")
 
 _MOST_PARTITIONS: Final = 4096
+_SIZE: Final = 100_000
 
 
 class _Place(NamedTuple):
@@ -81,7 +82,7 @@ class RedisTransport(Transport):
         client: Any = None,
         key_prefix: str = "milepost",
         partitions: int | None = None,
-        size: int = 100_000,
+        size: int = _SIZE,
         timeout: float = 5.0,
         patience: float = 5.0,
         allow_eviction: bool = False,
@@ -122,6 +123,24 @@ class RedisTransport(Transport):
         """
         transport = cls(**settings)
         transport._source = url_source(url)
+        return transport
+
+    @classmethod
+    def beside(cls, cache: RedisDataCache) -> Self:
+        """Return a transport whose stream is the outbox of a cache.
+
+        Args:
+            cache: says where Redis is; a client that it was given is used by both.
+        """
+        transport = cls(
+            key_prefix=cache.key_prefix,
+            partitions=cache.partitions,
+            size=cache.outbox_size or _SIZE,
+            timeout=cache._timeout,
+            patience=cache._patience,
+            allow_eviction=cache._allow_eviction,
+        )
+        transport._source = cache._source
         return transport
 
     def __repr__(self) -> str:

@@ -1,15 +1,28 @@
-"""Transports by URL."""
+"""Transports by URL, and beside a cache."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from urllib.parse import unquote, urlsplit
 
 from milepost.backends.schemes import REDIS_SCHEMES
 from milepost.bus.transports.base import Transport
 from milepost.bus.transports.memory import MemoryTransport
-from milepost.errors import InvalidDefinition
+from milepost.data_caches.base import BaseDataCache
+from milepost.errors import InvalidDefinition, MissingExtra
 
-__all__ = ["transport_from_url"]
+__all__ = ["transport_beside", "transport_from_url"]
+
+
+def transport_beside(cache: BaseDataCache) -> Callable[[], Transport] | None:
+    """Return what makes a transport whose stream is the outbox of a cache; None where there is none."""
+    try:
+        from milepost.bus.transports.redis import RedisTransport
+        from milepost.data_caches.redis import RedisDataCache
+    except MissingExtra:  # then the cache is another one
+        return None
+    return partial(RedisTransport.beside, cache) if isinstance(cache, RedisDataCache) else None
 
 
 def transport_from_url(url: str) -> Transport:
