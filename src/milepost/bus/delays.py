@@ -68,9 +68,10 @@ class DelayKeeper:
     async def _round(self) -> float | None:
         """Move what is due; return after how many seconds to look again."""
         await self._look_around()
-        while moved := await self._transport.release(self._clock.time()):
-            self._deliver(moved)
         due = await self._transport.next_due()
+        while due is not None and due <= self._clock.time():
+            self._deliver(await self._transport.release(self._clock.time()))
+            due = await self._transport.next_due()
         if due is None:
             return self._poll
         left = max(0.0, due - self._clock.time())
