@@ -94,6 +94,7 @@ NAMES = [
     "QueueOverflow",
     "RecordTooLarge",
     "RedisDataCache",
+    "RedisTransport",
     "Rejected",
     "ResetPolicy",
     "RetryPolicy",

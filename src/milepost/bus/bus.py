@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -114,7 +114,9 @@ class EventBus(Publishing, Jobs, LookingBack):
         self._streams = ()
         self._former: list[tuple[Lines[Envelope | Again], Tasks]] = []
         self.store: object = None
-        """Where tracking is kept; its outbox may be the transport's stream."""
+        """Where tracking has its outbox, which may be the transport's stream: the store, or a cache that decides."""
+        self.offer: Callable[[], Transport] | None = None
+        """Makes a transport that lasts, for when a durable consumer is declared and nobody has chosen a transport."""
         self._arrange(MemoryTransport() if transport is None else transport, retry)
 
     def _arrange(self, transport: Transport, retry: RetryPolicy | None) -> None:
@@ -157,6 +159,7 @@ class EventBus(Publishing, Jobs, LookingBack):
             InvalidDefinition: when a setting is wrong.
             RuntimeError: when durable consumers are at work already.
         """
+        self.offer = None
         if self._running and self._consumers:
             raise RuntimeError("durable consumers are at work: close the bus before it gets another transport")
         carried: list[tuple[Envelope, float | None]] = []
@@ -172,6 +175,15 @@ class EventBus(Publishing, Jobs, LookingBack):
         self._durable = durable
         if durable is not None:
             self._table.make_durable(durable)
+
+    def _take_offer(self) -> None:
+        """Go on with the transport on offer, if there is one."""
+        offer, self.offer = self.offer, None
+        if offer is not None:
+            was_running = self._running
+            self.use(offer(), retry=self.retry, durable=self._durable)
+            if was_running:
+                _ = self._tasks.spawn(self.start(), "starting again")
 
     # --- life -----------------------------------------------------------------------------
 
@@ -196,6 +208,8 @@ class EventBus(Publishing, Jobs, LookingBack):
         if self._running:
             return
         if self._starting is None:  # a task of its own: a cancelled caller leaves nothing half open
+            if any(handler.durable for handler in self._table.handlers()):
+                self._take_offer()
             self._starting = asyncio.get_running_loop().create_task(self._start())
         starting = self._starting
         try:
@@ -292,6 +306,8 @@ class EventBus(Publishing, Jobs, LookingBack):
 
     def _handler_added(self, handler: Handler) -> None:
         if handler.durable and self._running:
+            self._take_offer()
+        if handler.durable and self._running:
             self._consume(handler.durable)
         self.on_handlers_changed()
 
@@ -352,6 +368,7 @@ class EventBus(Publishing, Jobs, LookingBack):
         Args:
             consumer: its name, where it begins, its largest lag and what happens beyond that.
         """
+        self._take_offer()
         self._note_declared(consumer)
         if consumer.name in self._consumers:
             self._consumers[consumer.name].settings = consumer
