@@ -115,6 +115,8 @@ class EventBus(Publishing, Jobs, LookingBack):
         self._former: list[tuple[Lines[Envelope | Again], Tasks]] = []
         self.store: object = None
         """Where tracking is kept; its outbox may be the transport's stream."""
+        self.authority: object = None
+        """What decides commits: the store, or a cache in front of it."""
         self._arrange(MemoryTransport() if transport is None else transport, retry)
 
     def _arrange(self, transport: Transport, retry: RetryPolicy | None) -> None:

@@ -38,6 +38,8 @@ class BusParts(ABC):
     transport: Transport
     failing: Failing
     max_depth: int
+    store: object
+    authority: object
     _immediate: ImmediateTransport | None
     _clock: Clock
     _pace: Pace

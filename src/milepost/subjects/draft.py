@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from milepost._clock import utc
 from milepost.codec import canonical, content_hash
 from milepost.events.codes import SUBJECT_DELETED, SUBJECT_PROPERTY_CHANGED, SUBJECT_PROPERTY_DELETED
 from milepost.events.types import Event
-from milepost.records import Commit, Record
+from milepost.records import Commit, OutboxEvent, Record
 from milepost.subjects.rows import EXTENDED, PROPERTY, SubjectRow, name_of, plain
 
 __all__ = ["Cause", "SubjectDraft"]
@@ -41,7 +41,7 @@ class SubjectDraft:
         self.incarnation = incarnation
         self.puts: dict[str, SubjectRow] = {}
         self.drops: dict[str, None] = {}
-        self.events: list[Event] = []
+        self.events: list[OutboxEvent] = []
         self.seen: dict[bytes, None] = {}
         self.changes = 0
 
@@ -94,6 +94,11 @@ class SubjectDraft:
         return event_id in self.seen or (seen is not None and event_id in seen)
 
     # --- events ---------------------------------------------------------------------------
+
+    def take(self, events: Iterable[OutboxEvent]) -> None:
+        """Append events that are announced with what is done."""
+        self.changes += 1
+        self.events.extend(events)
 
     def tell_change(
         self,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from milepost.records import OutboxEvent
 from milepost.subjects.changes import Deletion, Edit, checked_extra, edit_of
 from milepost.subjects.commands import ChangeSubject, DeleteSubject, Loaded, ReadSubject
 from milepost.subjects.keeper import Keeper, Pending
@@ -194,14 +195,25 @@ class Subject:
             CommitUncertain: when it cannot be learned whether it was applied.
             ManagerClosed: when the manager was closed.
         """
-        await self.store_once(None)
+        await self.store_with(())
 
-    async def store_once(self, event_id: bytes | None) -> None:
-        """Commit all changes, unless a commit with this id was applied before. Otherwise like :meth:`store`."""
+    async def store_with(self, emits: Sequence[OutboxEvent], event_id: bytes | None = None) -> bool:
+        """Commit all changes, and events with them; otherwise like :meth:`store`.
+
+        Args:
+            emits: what the handler emitted that made the changes.
+            event_id: where a commit with this id was applied before, with what was emitted then, nothing is done.
+
+        Returns:
+            Whether the events are committed; they are not where nothing was changed.
+        """
         await self._settle()
-        if self._pending:
-            edits, self._pending = self._pending, []
-            await self._finish(self._send(edits, event_id))
+        if not self._pending:
+            return False
+        edits, self._pending = self._pending, []
+        sending = self._send(ChangeSubject(edits, self._keeper.cause(), event_id, emits))
+        await self._finish(sending)
+        return sending.work.took_emits
 
     def discard(self) -> None:
         """Take back all changes that are not stored."""
@@ -259,7 +271,7 @@ class Subject:
         if not use_cache:
             now = [other for other in self._pending if other.row == edit.row]
             self._pending = [other for other in self._pending if other.row != edit.row]
-            change.sending = self._send(now, None)
+            change.sending = self._send(ChangeSubject(now, self._keeper.cause()))
         return change
 
     def _place(self, row: str, new: SubjectRow | None) -> None:
@@ -271,7 +283,7 @@ class Subject:
     def _show(self) -> None:
         """Make the loaded copy anew: what is stored, and on it what is not yet."""
         self._rows = dict(self._base.rows)
-        unstored = [edit for sending in self._sendings for edit in sending.edits] + self._pending
+        unstored = [edit for sending in self._sendings for edit in sending.work.edits] + self._pending
         for edit in unstored:
             try:
                 self._place(edit.row, edit.applied(self._rows.get(edit.row)))
@@ -280,10 +292,9 @@ class Subject:
 
     # --- sending ------------------------------------------------------------------------------
 
-    def _send(self, edits: list[Edit], event_id: bytes | None) -> _Sending:
+    def _send(self, work: ChangeSubject) -> _Sending:
         """Begin to commit edits; whoever waits for it may be cancelled, it goes on."""
-        sending = _Sending(edits)
-        work = ChangeSubject(edits, self._keeper.cause(), event_id)
+        sending = _Sending(work)
         self._sendings.append(sending)
         try:
             done = self._keeper.run_now(self._key, work)
@@ -308,7 +319,7 @@ class Subject:
         self._sendings.remove(sending)
         sending.error = error
         if loaded is None or error is not None:
-            self._pending = sending.edits + self._pending
+            self._pending = [*sending.work.edits, *self._pending]
         else:
             self._base = loaded
         self._show()
@@ -359,10 +370,10 @@ class Change(tuple[Any, Any]):
 class _Sending:
     """Edits on their way to the authority."""
 
-    __slots__ = ("delivery", "edits", "ended", "error")
+    __slots__ = ("delivery", "ended", "error", "work")
 
-    def __init__(self, edits: list[Edit]) -> None:
-        self.edits = edits
+    def __init__(self, work: ChangeSubject) -> None:
+        self.work = work
         self.ended: asyncio.Future[None] | None = None
         """Done when what became of them is taken over; None where that was at once."""
         self.delivery: Any = None

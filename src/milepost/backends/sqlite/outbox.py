@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from milepost._clock import Clock
-from milepost.backends.sqlite.streams import refuse_if_full, trim
+from milepost.backends.sqlite import streams
 from milepost.records import OutboxEvent
 
 __all__ = ["Outbox"]
@@ -28,21 +28,26 @@ class Outbox:
         self._age = age
         self._clock = clock
 
-    def append(self, connection: sqlite3.Connection, events: Sequence[tuple[str, OutboxEvent]]) -> None:
-        """Append events, each with the key of its record.
+    def append(self, connection: sqlite3.Connection, events: Sequence[OutboxEvent]) -> None:
+        """Append events; one that another caused, unless it was published: a handler that is run again emits it again.
 
         Raises:
             OutboxFull: when a durable consumer that refuses to lapse is too far behind.
         """
         if not events or not self._size:
             return
-        refuse_if_full(connection, len(events))
+        streams.refuse_if_full(connection, len(events))
         now = self._clock.time()
-        connection.executemany(
-            "INSERT INTO outbox (id, type, key, at, body) VALUES (?, ?, ?, ?, ?)",
-            [(event.id, event.type, key, now, event.encoded()) for key, event in events],
-        )
-        trim(connection, self._size)
+        if any(event.root for event in events):
+            for event in events:
+                key, root = event.subject or event.id, event.root or event.id
+                streams.append(connection, streams.Published(event.id, event.type, key, root, event.encoded()), now)
+        else:
+            connection.executemany(
+                "INSERT INTO outbox (id, type, key, at, body) VALUES (?, ?, ?, ?, ?)",
+                [(event.id, event.type, event.subject or event.id, now, event.encoded()) for event in events],
+            )
+        streams.trim(connection, self._size)
         if self._age is not None:  # the new ones are young, so there is a first one that stays
             connection.execute(
                 "DELETE FROM outbox WHERE position < "
@@ -50,6 +55,7 @@ class Outbox:
                 "AND position <= coalesce((SELECT min(position) FROM shares), position)",
                 (now - self._age,),
             )
+            connection.execute("DELETE FROM published WHERE position < (SELECT min(position) FROM outbox)")
 
     @staticmethod
     def read(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, str]]:

@@ -137,6 +137,18 @@ class Transport(ABC):
         """Whether the outbox of a store IS this stream, so that its events need not be sent here."""
         return False
 
+    def rides_with(self, subject: str, key: str) -> bool:
+        """Whether an event gets into its place in the stream with the commit of a subject.
+
+        That is so where the stream is the outbox, or in memory, and the event's partition can be reached in the
+        same atomic step.
+
+        Args:
+            subject: the name of the subject that is committed.
+            key: what decides the event's partition.
+        """
+        return False
+
     # --- the stream -----------------------------------------------------------------------
 
     @abstractmethod
@@ -306,6 +318,17 @@ class Transport(ABC):
 
 class ImmediateTransport(Transport):
     """A transport in this process's memory: it appends without waiting."""
+
+    def rides_with(self, subject: str, key: str) -> bool:
+        return True
+
+    @abstractmethod
+    def refuse_if_full(self, more: int) -> None:
+        """Raise where events are not to be appended.
+
+        Raises:
+            OutboxFull: when a consumer that refuses to lapse is too far behind.
+        """
 
     @abstractmethod
     def append_new(self, envelope: Envelope) -> None:
