@@ -32,6 +32,7 @@ from milepost.maintenance.flushing import Flusher
 from milepost.maintenance.healing import Healer
 from milepost.records import ImmediateAuthority, Record
 from milepost.status import ManagerStatus
+from milepost.subjects.candidates import Candidates
 from milepost.subjects.rows import SUBJECTS
 from milepost.subjects.subject import Subject, SubjectKeeper
 from milepost.trackers.base import BaseTracker
@@ -164,6 +165,7 @@ class TrackingManager(Announcer):
         self._keeper = SubjectKeeper(
             self._committer,
             self._authority,
+            Candidates(self._authority, self._leader, self.data_store),
             ready=self._begun,
             is_ready=lambda: self._started and not self._closed,
             delivered=delivered,

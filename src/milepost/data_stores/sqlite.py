@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from milepost._clock import Clock, SystemClock
 from milepost._patterns import has_wildcard, pattern_to_regex
-from milepost.backends.sqlite import following, reading, writing
+from milepost.backends.sqlite import finding, following, reading, writing
 from milepost.backends.sqlite.client import SQLiteClient
 from milepost.backends.sqlite.deciding import Decider
 from milepost.backends.sqlite.lease import FileLease
@@ -21,6 +21,7 @@ from milepost.backends.sqlite.opening import IN_MEMORY
 from milepost.backends.sqlite.outbox import Outbox
 from milepost.data_stores.base import BaseDataStore, RecordChange
 from milepost.errors import InvalidDefinition, RecordTooLarge, StoreLeased
+from milepost.lookups import RowIndex, RowIs
 from milepost.records import Commit, LoadedRecord, Outcome, TooLarge
 
 __all__ = ["SQLiteDataStore"]
@@ -28,7 +29,7 @@ __all__ = ["SQLiteDataStore"]
 _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
 
 
-class SQLiteDataStore(BaseDataStore):
+class SQLiteDataStore(BaseDataStore, RowIndex):
     """Keeps records in a SQLite file (WAL journal).
 
     With ``write="through"`` several processes may share the file: a commit's base revision is
@@ -123,6 +124,15 @@ class SQLiteDataStore(BaseDataStore):
             for key in page:
                 if matches(key):
                     yield key
+            last = page[-1]
+
+    async def find(self, prefix: str, conditions: Sequence[RowIs]) -> AsyncIterator[str]:
+        last = ""
+        while page := await self._client.read(
+            partial(finding.find_after, prefix=prefix, conditions=conditions, after=last)
+        ):
+            for key in page:
+                yield key
             last = page[-1]
 
     async def last_removed(self) -> int:
