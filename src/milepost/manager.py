@@ -15,6 +15,7 @@ import anyio
 
 import milepost.arguments as arguments
 from milepost._clock import Clock, SystemClock
+from milepost._naming import SUBJECTS
 from milepost._tasks import Tasks
 from milepost._working import NO_STATE
 from milepost.adapters import Write, arrange, cache_from_url, store_from_url
@@ -33,7 +34,6 @@ from milepost.maintenance.healing import Healer
 from milepost.records import ImmediateAuthority, Record
 from milepost.status import ManagerStatus
 from milepost.subjects.candidates import Candidates
-from milepost.subjects.rows import SUBJECTS
 from milepost.subjects.subject import Subject, SubjectKeeper
 from milepost.trackers.base import BaseTracker
 from milepost.trackers.blueprint import blueprint_of

@@ -19,7 +19,7 @@ from milepost.bus.payloads import checked_payload
 from milepost.bus.registering import Registering
 from milepost.bus.run import current_run
 from milepost.errors import BackendUnavailable, CascadeLimit, QueueOverflow
-from milepost.events.types import EVENT_CLASSES, Event
+from milepost.events.types import LISTENED, Event
 
 __all__ = ["Publishing"]
 
@@ -262,7 +262,7 @@ class Publishing(Registering, BusParts):
         found = [
             Enclosed(envelope)
             for envelope, due in envelopes
-            if due is None and envelope.type not in EVENT_CLASSES and rides(subject, envelope.key)
+            if due is None and envelope.type not in LISTENED and rides(subject, envelope.key)
         ]
         if found:
             self._refuse_too_many()
