@@ -211,7 +211,7 @@ async def test_changes_drive_trackers(manager: TrackingManager) -> None:
 
 
 async def test_listeners_of_the_manager_hear_of_subjects(manager: TrackingManager) -> None:
-    """They can be asked for by code, by pattern and by the subject's name, and ``store`` waits for those that listen."""
+    """They are asked for by code, by pattern and by the subject's name, and ``store`` waits for those that listen."""
     told: list[str] = []
     queue: asyncio.Queue[Event] = asyncio.Queue()
 
