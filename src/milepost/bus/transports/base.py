@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal, NamedTuple
 
 from milepost._clock import Clock
+from milepost._partitions import partition_of
 from milepost.bus.envelope import Envelope
 from milepost.errors import InvalidDefinition
 
@@ -140,14 +141,14 @@ class Transport(ABC):
     def rides_with(self, subject: str, key: str) -> bool:
         """Whether an event gets into its place in the stream with the commit of a subject.
 
-        That is so where the stream is the outbox, or in memory, and the event's partition can be reached in the
-        same atomic step.
+        It is asked where the stream is the outbox, or in memory. A commit reaches the partition of its subject; where
+        all partitions lie in one place, every event gets there.
 
         Args:
             subject: the name of the subject that is committed.
             key: what decides the event's partition.
         """
-        return False
+        return partition_of(subject, self.partitions) == partition_of(key, self.partitions)
 
     # --- the stream -----------------------------------------------------------------------
 
