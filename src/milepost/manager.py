@@ -190,8 +190,8 @@ class TrackingManager(Announcer):
             if isinstance(given, EventBus)
             else EventBus(given, clock=self._clock, close_timeout=self._close_timeout)
         )
-        bus.store, bus.authority = self.data_store, self._authority
-        bus.subjects = self._keeper
+        bus.store = self.data_store
+        bus.subjects, bus.authority = self._keeper, self._authority
         self._keeper.cause = current_cause
         return bus
 

@@ -109,14 +109,14 @@ class EventBus(Publishing, Jobs, LookingBack):
         self._workers = workers
         self._pace = Pace() if pace is None else pace
         self._close_timeout = close_timeout
+        self.authority: object = None
+        """What decides the commits of subjects: a store, or a cache in front of it."""
         self.subjects: SubjectSource | None = None
         """Where the ``ctx.subject`` of handlers comes from; None where subjects have names and nothing else."""
         self._streams = ()
         self._former: list[tuple[Lines[Envelope | Again], Tasks]] = []
         self.store: object = None
         """Where tracking is kept; its outbox may be the transport's stream."""
-        self.authority: object = None
-        """What decides commits: the store, or a cache in front of it."""
         self._arrange(MemoryTransport() if transport is None else transport, retry)
 
     def _arrange(self, transport: Transport, retry: RetryPolicy | None) -> None:

@@ -134,10 +134,6 @@ class Transport(ABC):
     async def aclose(self) -> None:
         """Disconnect."""
 
-    async def carries(self, store: object) -> bool:
-        """Whether the outbox of a store IS this stream, so that its events need not be sent here."""
-        return False
-
     def rides_with(self, subject: str, key: str) -> bool:
         """Whether an event gets into its place in the stream with the commit of a subject.
 
@@ -149,6 +145,10 @@ class Transport(ABC):
             key: what decides the event's partition.
         """
         return partition_of(subject, self.partitions) == partition_of(key, self.partitions)
+
+    async def carries(self, store: object) -> bool:
+        """Whether the outbox of a store IS this stream, so that its events need not be sent here."""
+        return False
 
     # --- the stream -----------------------------------------------------------------------
 
