@@ -191,8 +191,9 @@ class TrackingManager(Announcer):
             else EventBus(given, clock=self._clock, close_timeout=self._close_timeout)
         )
         bus.store = self.data_store
-        bus.subjects, bus.authority = self._keeper, self._authority
+        bus.subjects = self._keeper
         self._keeper.cause = current_cause
+        bus.authority = self._authority
         return bus
 
     @classmethod
