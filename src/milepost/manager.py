@@ -24,7 +24,7 @@ from milepost.bus.dispatcher import Dispatcher, delivered
 from milepost.committer import Committer
 from milepost.data_caches.base import BaseDataCache, MendingCache
 from milepost.data_caches.memory import MemoryDataCache
-from milepost.data_stores.base import BaseDataStore
+from milepost.data_stores.base import BaseDataStore, RelayedOutbox
 from milepost.data_stores.memory import MemoryDataStore
 from milepost.errors import BackendUnavailable, InvalidDefinition, ManagerClosed, MilepostError
 from milepost.live import LiveObjects
@@ -263,6 +263,8 @@ class TrackingManager(Announcer):
             await self.data_store.lease(exclusive=self._alone)
             await self._committer.start()
             if self._bus is not None:
+                if isinstance(self._authority, RelayedOutbox):
+                    await self._bus.relay_from(self._authority)
                 await self._bus.start()
         except BaseException:
             for adapter in reversed(opened):

@@ -14,6 +14,7 @@ from milepost.bus.envelope import Envelope
 from milepost.bus.failing import Failing
 from milepost.bus.handlers import Handler
 from milepost.bus.lines import Lines
+from milepost.bus.relaying import Relay
 from milepost.bus.streams import EventStream
 from milepost.bus.transports.base import FailedJob, ImmediateTransport, Transport
 
@@ -41,6 +42,7 @@ class BusParts(ABC):
     store: object
     authority: object
     _immediate: ImmediateTransport | None
+    _relay: Relay | None
     _clock: Clock
     _pace: Pace
     _capacity: int

@@ -256,13 +256,14 @@ class Publishing(Registering, BusParts):
             QueueOverflow: when handlers emit far more than can be handled.
             OutboxFull: when a durable consumer that refuses to lapse is too far behind.
         """
-        if self._immediate is None and not (self._carries_outbox and self.authority is self.store):
+        relayed = self._relay is not None
+        if self._immediate is None and not relayed and not (self._carries_outbox and self.authority is self.store):
             return []
         rides = self.transport.rides_with
         found = [
             Enclosed(envelope)
             for envelope, due in envelopes
-            if due is None and envelope.type not in LISTENED and rides(subject, envelope.key)
+            if due is None and envelope.type not in LISTENED and (relayed or rides(subject, envelope.key))
         ]
         if found:
             self._refuse_too_many()
@@ -295,6 +296,9 @@ class Publishing(Registering, BusParts):
                 continue
             if self._carries_outbox:
                 self._accept(envelope)
+            elif self._relay is not None:
+                self._accept(envelope)
+                self._relay.ring()
             elif self._immediate is not None:
                 if self._immediate.append_now(envelope) or not isinstance(event, Enclosed):
                     self._accept(envelope)

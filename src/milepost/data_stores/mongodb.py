@@ -25,7 +25,7 @@ from milepost.backends.mongodb.lease import Lease
 from milepost.backends.mongodb.outbox import Outbox
 from milepost.backends.mongodb.settings import Settings, parts_of_url
 from milepost.backends.mongodb.writer import Sending, Writer
-from milepost.data_stores.base import BaseDataStore, RecordChange
+from milepost.data_stores.base import BaseDataStore, RecordChange, RelayedOutbox
 from milepost.errors import CommitUncertain, InvalidDefinition, StoreLeased, StoreUnavailable
 from milepost.lookups import RowIndex, RowIs, end_of
 from milepost.records import Commit, LoadedRecord, Outcome
@@ -44,7 +44,7 @@ _MOST_UNRELAYED: Final = 10_000
 _TOMBSTONES_LAST: Final = timedelta(minutes=10)
 
 
-class MongoDBDataStore(BaseDataStore, RowIndex):
+class MongoDBDataStore(BaseDataStore, RowIndex, RelayedOutbox):
     """Keeps groups in MongoDB, one document for each.
 
     With ``write="through"`` any number of processes may share the database: a commit is one
@@ -246,6 +246,22 @@ class MongoDBDataStore(BaseDataStore, RowIndex):
         epoch = await self.epoch()
         return await self._connection.ask(lambda: self._outbox.read(epoch, after, limit))
 
+    @property
+    def keeps_events(self) -> bool:
+        """Whether events are written to the outbox."""
+        return self._settings.outbox_size > 0
+
+    async def begin_relay(self) -> None:
+        await self._connection.ask(self._outbox.begin_onward)
+
+    async def unmoved(self, limit: int) -> list[tuple[int, str]]:
+        await self._relay()
+        epoch = await self.epoch()
+        return await self._connection.ask(lambda: self._outbox.unmoved(epoch, limit))
+
+    async def moved(self, position: int) -> None:
+        await self._connection.ask(lambda: self._outbox.moved(position))
+
     async def _find(self, condition: Mapping[str, Any], **options: Any) -> Sequence[dict[str, Any]]:
         options = {"projection": {"_id": 1}, **options}
         return await self._connection.ask(lambda: find_all(self._connection.groups, condition, **options))
@@ -312,8 +328,9 @@ class MongoDBDataStore(BaseDataStore, RowIndex):
     async def _keep_house(self) -> None:
         """Move events on, and forget old removals, until cancelled."""
         while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _LOOK_EVERY)
+            with suppress(TimeoutError):  # not by `wait_for`, which before Python 3.12 may swallow a cancellation
+                async with asyncio.timeout(_LOOK_EVERY):
+                    await self._wake.wait()
             await asyncio.sleep(_RELAY_AFTER)
             self._wake.clear()
             try:

@@ -19,7 +19,7 @@ from milepost.backends.sqlite.deciding import Decider
 from milepost.backends.sqlite.lease import FileLease
 from milepost.backends.sqlite.opening import IN_MEMORY
 from milepost.backends.sqlite.outbox import Outbox
-from milepost.data_stores.base import BaseDataStore, RecordChange
+from milepost.data_stores.base import BaseDataStore, RecordChange, RelayedOutbox
 from milepost.errors import InvalidDefinition, RecordTooLarge, StoreLeased
 from milepost.lookups import RowIndex, RowIs
 from milepost.records import Commit, LoadedRecord, Outcome, TooLarge
@@ -29,7 +29,7 @@ __all__ = ["SQLiteDataStore"]
 _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
 
 
-class SQLiteDataStore(BaseDataStore, RowIndex):
+class SQLiteDataStore(BaseDataStore, RowIndex, RelayedOutbox):
     """Keeps records in a SQLite file (WAL journal).
 
     With ``write="through"`` several processes may share the file: a commit's base revision is
@@ -146,6 +146,15 @@ class SQLiteDataStore(BaseDataStore, RowIndex):
 
     async def outbox(self, after: int = 0, limit: int = 1000) -> list[tuple[int, str]]:
         return await self._client.read(lambda connection: self._outbox.read(connection, after, limit))
+
+    async def begin_relay(self) -> None:
+        await self._client.write(self._outbox.begin_relay)
+
+    async def unmoved(self, limit: int) -> list[tuple[int, str]]:
+        return await self._client.read(lambda connection: self._outbox.unmoved(connection, limit))
+
+    async def moved(self, position: int) -> None:
+        await self._client.write(lambda connection: self._outbox.moved(connection, position))
 
     # --- deciding ----------------------------------------------------------------------
 

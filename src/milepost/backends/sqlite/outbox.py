@@ -6,12 +6,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import Final
 
 from milepost._clock import Clock
-from milepost.backends.sqlite import streams
+from milepost.backends.sqlite import consumers, streams
 from milepost.records import OutboxEvent
 
 __all__ = ["Outbox"]
+
+_RELAY: Final = "$relay"
+_MOST_UNMOVED: Final = 1_000_000
+"""How many events are kept for a stream elsewhere; beyond that it lapses, loudly."""
 
 
 class Outbox:
@@ -64,3 +69,25 @@ class Outbox:
             "SELECT position, body FROM outbox WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
         )
         return rows.fetchall()
+
+    # The relay is a durable consumer like others, so that nothing is trimmed that it has not moved.
+
+    @staticmethod
+    def begin_relay(connection: sqlite3.Connection) -> None:
+        """Keep events until they were moved, from now on; one that was begun before goes on where it is."""
+        consumers.declare(connection, _RELAY, 1, True, _MOST_UNMOVED, "lapse")
+
+    @staticmethod
+    def unmoved(connection: sqlite3.Connection, limit: int) -> list[tuple[int, str]]:
+        """Return the next events that were not moved: (position, JSON text)."""
+        rows = connection.execute(
+            "SELECT position, body FROM outbox WHERE position > (SELECT position FROM shares WHERE consumer = ?) "
+            "ORDER BY position LIMIT ?",
+            (_RELAY, limit),
+        )
+        return rows.fetchall()
+
+    @staticmethod
+    def moved(connection: sqlite3.Connection, position: int) -> None:
+        """Note that events were moved up to a position."""
+        connection.execute("UPDATE shares SET position = max(position, ?) WHERE consumer = ?", (position, _RELAY))
