@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
 from zlib import crc32
 
+from milepost._naming import SUBJECTS
+
 __all__ = ["partition_of", "partition_of_bytes"]
+
+_SUBJECTS: Final = SUBJECTS.encode()
 
 
 def partition_of(key: str, partitions: int) -> int:
     """Return the partition that a group or subject belongs to: the CRC-32 of its name, modulo their number.
+
+    A subject's record belongs where events about the subject do.
 
     Args:
         key: the group's id, or the subject's name; for an event without one, the event's id.
@@ -24,4 +31,4 @@ def partition_of(key: str, partitions: int) -> int:
 
 def partition_of_bytes(encoded: bytes, partitions: int) -> int:
     """Return the same for a name that is encoded already, and a number that was checked."""
-    return crc32(encoded) % partitions
+    return crc32(encoded[len(_SUBJECTS) :] if encoded.startswith(_SUBJECTS) else encoded) % partitions

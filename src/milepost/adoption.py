@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from milepost._naming import SUBJECTS
 from milepost.errors import MilepostError, UndecodableError
 from milepost.records import Authority, LoadedRecord, Record, Revision
-from milepost.subjects.rows import SUBJECTS, decode_subject_row
+from milepost.subjects.rows import decode_subject_row
 from milepost.trackers.blueprint import Blueprint, blueprint_from_text, known_blueprint
 from milepost.trackers.rows import decode_row, hash_in
 

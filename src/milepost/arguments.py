@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from milepost._clock import Clock, epoch_seconds, to_the_microsecond
+from milepost._naming import SUBJECTS
 from milepost.errors import InvalidDefinition
-from milepost.subjects.rows import SUBJECTS
 from milepost.trackers.base import BaseTracker
 from milepost.trackers.policies import ResetPolicy
 from milepost.tracking.commands import hash_event_id

@@ -20,6 +20,7 @@ from itertools import count
 from typing import Any, Final, NamedTuple
 
 from milepost._clock import Clock
+from milepost._naming import spoken
 from milepost._tasks import Tasks
 from milepost.adoption import Adopter
 from milepost.bus.dispatcher import Delivery, Dispatcher, delivered
@@ -295,7 +296,7 @@ class Committer(OnTheSpot):
             return
         fail_all([line], error)
         if not isinstance(error, MilepostError):
-            _log.error("a commit of group %r failed", key, exc_info=error)
+            _log.error("a commit of %s failed", spoken(key), exc_info=error)
 
     def _record(self, key: str) -> Record:
         record = self._table.records.get(key)
@@ -368,7 +369,7 @@ class Committer(OnTheSpot):
             await self.begin_epoch(outcome.epoch)
             return
         if isinstance(outcome, TooLarge):
-            raise RecordTooLarge(f"group {key!r}: {outcome.reason}; nothing was changed")
+            raise RecordTooLarge(f"{spoken(key)}: {outcome.reason}; nothing was changed")
         if isinstance(outcome, NotHeld):
             self._table.drop(key)  # it is fetched when its turn comes
             self._lost_race(key, line)

@@ -36,6 +36,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from milepost._naming import spoken
+
 
 class MilepostError(Exception):
     """The base of every error that milepost raises on purpose."""
@@ -116,7 +118,7 @@ class UndecodableError(MilepostError):
 
     def __init__(self, key: str, name: str, reason: str, told: str | None = None) -> None:
         if told is None:
-            told = f"tracker {name!r} of group {key!r} cannot be read: {reason}" if name else reason
+            told = f"tracker {name!r} of {spoken(key)} cannot be read: {reason}" if name else reason
         super().__init__(told)
         self.key = key
         self.name = name
@@ -140,7 +142,7 @@ class CommitConflict(MilepostError):
     """Other writers won every race within the time allowed. Nothing was changed."""
 
     def __init__(self, key: str, attempts: int) -> None:
-        super().__init__(f"group {key!r}: gave way to other writers {attempts} times; nothing was changed")
+        super().__init__(f"{spoken(key)}: gave way to other writers {attempts} times; nothing was changed")
         self.key = key
         self.attempts = attempts
 

@@ -15,6 +15,7 @@ import anyio
 
 import milepost.arguments as arguments
 from milepost._clock import Clock, SystemClock
+from milepost._naming import SUBJECTS
 from milepost._tasks import Tasks
 from milepost._working import NO_STATE
 from milepost.adapters import Write, arrange, cache_from_url, store_from_url
@@ -23,7 +24,7 @@ from milepost.bus.dispatcher import Dispatcher, delivered
 from milepost.committer import Committer
 from milepost.data_caches.base import BaseDataCache, MendingCache
 from milepost.data_caches.memory import MemoryDataCache
-from milepost.data_stores.base import BaseDataStore
+from milepost.data_stores.base import BaseDataStore, RelayedOutbox
 from milepost.data_stores.memory import MemoryDataStore
 from milepost.errors import BackendUnavailable, InvalidDefinition, ManagerClosed, MilepostError
 from milepost.live import LiveObjects
@@ -32,7 +33,7 @@ from milepost.maintenance.flushing import Flusher
 from milepost.maintenance.healing import Healer
 from milepost.records import ImmediateAuthority, Record
 from milepost.status import ManagerStatus
-from milepost.subjects.rows import SUBJECTS
+from milepost.subjects.candidates import Candidates
 from milepost.subjects.subject import Subject, SubjectKeeper
 from milepost.trackers.base import BaseTracker
 from milepost.trackers.blueprint import blueprint_of
@@ -165,6 +166,7 @@ class TrackingManager(Announcer):
         self._keeper = SubjectKeeper(
             self._committer,
             self._authority,
+            Candidates(self._authority, self._leader, self.data_store),
             ready=self._begun,
             is_ready=lambda: self._started and not self._closed,
             delivered=delivered,
@@ -195,6 +197,7 @@ class TrackingManager(Announcer):
             bus.offer = transport_beside(self.data_cache)
         bus.subjects = self._keeper
         self._keeper.cause = current_cause
+        bus.authority = self._authority
         return bus
 
     @classmethod
@@ -265,6 +268,8 @@ class TrackingManager(Announcer):
             await self.data_store.lease(exclusive=self._alone)
             await self._committer.start()
             if self._bus is not None:
+                if isinstance(self._authority, RelayedOutbox):
+                    await self._bus.relay_from(self._authority)
                 await self._bus.start()
         except BaseException:
             for adapter in reversed(opened):

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from milepost._clock import Clock, to_the_microsecond
+from milepost._naming import SUBJECTS
 from milepost._working import NO_STATE
 from milepost.bus.dispatcher import Delivery, Dispatcher
 from milepost.records import Authority, Commit, Committed, ImmediateAuthority, Record
 from milepost.replicas import Replicas
-from milepost.subjects.rows import SUBJECTS
 from milepost.trackers.snapshot import TrackerSnapshot
 from milepost.tracking.draft import RecordDraft
 from milepost.tracking.plan import PlanBook

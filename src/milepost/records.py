@@ -84,6 +84,16 @@ class OutboxEvent(Protocol):
         """When it happened, UTC."""
         ...
 
+    @property
+    def subject(self) -> str | None:
+        """What it happened to: events of one subject keep their order."""
+        ...
+
+    @property
+    def root(self) -> str | None:
+        """The id of the event that began the chain; None for one that nothing caused."""
+        ...
+
     def encoded(self) -> str:
         """Return the event as JSON text."""
         ...

@@ -149,6 +149,7 @@ async def test_one_cache_object_is_for_one_manager(redis_server: ValkeyServer) -
 def test_partitions_share_the_keys_and_the_slots_evenly() -> None:
     """Groups spread over partitions, partitions over the slots in order, and neither depends on the process."""
     assert [partition_of(key, 16) for key in ("user:1", "user:2", "ü", "")] == [2, 8, 5, 0]
+    assert partition_of("$subject:user:1", 16) == 2, "a subject's record is where events about it are"
     counts = Counter(partition_of(f"user:{n}", 16) for n in range(16000))
     assert len(counts) == 16
     assert max(counts.values()) < 1.2 * min(counts.values())

@@ -403,6 +403,13 @@ def test_the_checklist_watches_the_model(run: Run) -> None:
     ]
 
 
+def test_changes_by_actor_count_each_change_once(run: Run) -> None:
+    """Status changes alone, by whom they were made, also in another thread; the tenth is announced."""
+    lines = run("33_changes_by_actor.py")
+    assert after(lines, "a day at the help desk:") == ["ada has made ten status changes today"]
+    assert lines[-2:] == ["ada: 10 of 10", "bot: 6 of 10"]
+
+
 def calls_in(program: str) -> list[ast.Call]:
     """Return every call that is written in a program."""
     tree = ast.parse((EXAMPLES / program).read_text("utf-8"))

@@ -15,6 +15,11 @@ Heard = Callable[..., list[Event]]
 @pytest.fixture
 def heard(manager: TrackingManager) -> Heard:
     """Return what a bus has told so far: ``heard("subject.*")`` from the beginning of the test."""
+    return heard_from(manager)
+
+
+def heard_from(manager: TrackingManager) -> Heard:
+    """Return what a manager's bus tells from now on."""
     events: list[Event] = []
 
     @manager.bus.event_handler("*")

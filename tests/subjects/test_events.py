@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
-from milepost import CountTracker, EventContext, KeyValueEQ, TrackingManager
+from milepost import CountTracker, Event, EventContext, KeyValueEQ, TrackingManager, UnknownEventError
 from milepost.subjects import SUBJECT_DELETED, SUBJECT_PROPERTY_CHANGED, SUBJECT_PROPERTY_DELETED
 from tests.subjects.conftest import Heard, changes
 
@@ -207,3 +208,51 @@ async def test_changes_drive_trackers(manager: TrackingManager) -> None:
         assert tracker is not None
         found[actor] = (tracker.progress, tracker.completed)
     assert found == {"ada": (3, True), "bob": (2, False)}
+
+
+async def test_listeners_of_the_manager_hear_of_subjects(manager: TrackingManager) -> None:
+    """They are asked for by code, by pattern and by the subject's name, and ``store`` waits for those that listen."""
+    told: list[str] = []
+    queue: asyncio.Queue[Event] = asyncio.Queue()
+
+    @manager.on_event(SUBJECT_PROPERTY_CHANGED)
+    async def changed(event: Event) -> None:
+        await asyncio.sleep(0)
+        told.append(f"{event.subject}: {event.data['property_name']} is {event.data['new_value']}")
+
+    manager.add_listener(SUBJECT_PROPERTY_DELETED, lambda event: told.append(f"{event.data['property_name']} is gone"))
+    manager.add_queue(SUBJECT_DELETED, queue)
+    async with manager.subscribe("subject.*", group="user-*") as of_users, manager.subscribe() as of_trackers:
+        user, other = await manager.subject("user-1"), await manager.subject("other")
+        await user.set("n", 1)
+        assert told == ["user-1: n is 1"]
+        await user.delete("n")
+        await other.set("n", 2)
+        assert told == ["user-1: n is 1", "n is gone", "other: n is 2"]
+        await other.flush()
+        assert queue.get_nowait().subject == "other"
+        assert of_users.waiting == 2
+        assert of_trackers.waiting == 0
+
+
+async def test_what_a_manager_cannot_listen_to(manager: TrackingManager) -> None:
+    """An event of one's own, or of a model, is heard on the bus, and the error says so."""
+    for code in ("user.created", "subject.nothing", "order.paid"):
+        with pytest.raises(UnknownEventError, match=rf"unknown event '{code}'.*subject\.deleted.*manager\.bus\.on"):
+            manager.on_event(code)
+
+
+async def test_an_event_that_looks_like_one_of_these(manager: TrackingManager) -> None:
+    """What a handler emits under the name of a subject's event is for the bus, as when it is emitted elsewhere."""
+    told: list[Event] = []
+    manager.add_listener(SUBJECT_DELETED, told.append)
+
+    @manager.bus.on("go")
+    async def go(ctx: EventContext) -> None:
+        ctx.subject.set("n", 1)
+        await ctx.emit(SUBJECT_DELETED)
+
+    await manager.bus.emit(SUBJECT_DELETED, "s")
+    await manager.bus.emit("go", "s")
+    await manager.settle()
+    assert told == []

@@ -179,7 +179,7 @@ async def test_races_that_are_never_won(tmp_path: Path, clock: ManualClock) -> N
 
         one.data_store.commit = too_late  # type: ignore[method-assign]
         mine.set("mine", True)
-        with pytest.raises(CommitConflict):
+        with pytest.raises(CommitConflict, match=r"^subject 's': gave way"):
             await mine.store()
         one.data_store.commit = loser  # type: ignore[method-assign]
         assert mine.has_changes

@@ -59,7 +59,7 @@ class Announcer:
         """Call ``callback`` for every event of a kind, after its commit.
 
         Args:
-            code: a code such as ``EVENT_TRACKER_LIMITED``, or an event class.
+            code: a code such as ``EVENT_TRACKER_LIMITED`` or ``SUBJECT_PROPERTY_CHANGED``, or an event class.
             callback: plain or async, takes the event. One that raises harms nobody; it is logged,
                 counted and kept in ``failed_deliveries``.
             background: do not let ``track`` wait for it; it gets a bounded queue of its own.
@@ -121,8 +121,9 @@ class Announcer:
         """Return a bounded queue of events, an async context manager and iterator.
 
         Args:
-            *wanted: patterns of codes (``"tracker.*"``), codes or event classes; none for all.
-            group: a pattern of group ids.
+            *wanted: patterns of codes (``"tracker.*"``, ``"subject.*"``), codes or event classes; none for all
+                tracker events.
+            group: a pattern of group ids, or of subjects' names.
             size: how many events it holds.
             overflow: what happens to an event for which there is no room.
 

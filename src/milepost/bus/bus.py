@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -25,11 +26,13 @@ from milepost.bus.lines import Lines
 from milepost.bus.looking_back import LookingBack
 from milepost.bus.parts import Again
 from milepost.bus.publishing import Publishing
+from milepost.bus.relaying import Relay
 from milepost.bus.run import current_run
 from milepost.bus.streams import EventStream
 from milepost.bus.transports.base import Consumer, ImmediateTransport, Transport
 from milepost.bus.transports.memory import MemoryTransport
-from milepost.errors import InvalidDefinition, ManagerClosed
+from milepost.data_stores.base import RelayedOutbox
+from milepost.errors import BackendUnavailable, InvalidDefinition, ManagerClosed, OutboxFull
 from milepost.retries import RetryPolicy
 
 __all__ = ["BusStatus", "EventBus"]
@@ -109,6 +112,9 @@ class EventBus(Publishing, Jobs, LookingBack):
         self._workers = workers
         self._pace = Pace() if pace is None else pace
         self._close_timeout = close_timeout
+        self._relayed: RelayedOutbox | None = None
+        self.authority: object = None
+        """What decides the commits of subjects: a store, or a cache in front of it."""
         self.subjects: SubjectSource | None = None
         """Where the ``ctx.subject`` of handlers comes from; None where subjects have names and nothing else."""
         self._streams = ()
@@ -128,6 +134,7 @@ class EventBus(Publishing, Jobs, LookingBack):
         self.transport = transport
         self.retry = retry
         self._immediate = transport if isinstance(transport, ImmediateTransport) else None
+        self._relay = None
         self._carries_outbox = False
         self._tasks = Tasks()
         self._lines = Lines(self._handle, self._tasks, self._workers)
@@ -221,6 +228,8 @@ class EventBus(Publishing, Jobs, LookingBack):
     async def _start(self) -> None:
         await self.transport.open(self._clock)
         self._carries_outbox = self.store is not None and await self.transport.carries(self.store)
+        if self._relayed is not None:
+            await self._begin_relay(self._relayed)
         self._running = True
         for consumer in self._declared.values():
             await self.transport.declare(consumer)
@@ -232,6 +241,29 @@ class EventBus(Publishing, Jobs, LookingBack):
         carried, self._carried = self._carried, []
         if carried:
             await self.send(carried, inside=True)
+
+    async def relay_from(self, outbox: RelayedOutbox) -> None:
+        """Move on what is committed from now on, where the transport's stream is somewhere else than its outbox.
+
+        Args:
+            outbox: where it is committed; open.
+
+        Raises:
+            BackendUnavailable: when the store does not answer.
+        """
+        self._relayed = outbox
+        if self._running:
+            await self._begin_relay(outbox)
+
+    async def _begin_relay(self, outbox: RelayedOutbox) -> None:
+        if self.transport.lasting and not self._carries_outbox and outbox.keeps_events:
+            await outbox.begin_relay()
+            self._relay = Relay(outbox, self.transport, self._clock, self._wake_consumers)
+            _ = self._tasks.spawn(self._relay.run(), "relay")
+
+    def _wake_consumers(self) -> None:
+        for consumer in self._consumers.values():
+            consumer.wake()
 
     async def aclose(self) -> None:
         """Finish what was begun, and disconnect. Doing it twice is harmless.
@@ -257,6 +289,9 @@ class EventBus(Publishing, Jobs, LookingBack):
                 await self._lines.settle()
                 for consumer in self._consumers.values():
                     await consumer.drain()
+                if self._relay is not None:
+                    with suppress(BackendUnavailable, OutboxFull):  # what waits is moved on by who opens it next
+                        await self._relay.move_all()
         finally:
             unhandled = sum(lines.pending for lines in (self._lines, *(lines for lines, _ in self._former)))
             if unhandled:
@@ -287,6 +322,7 @@ class EventBus(Publishing, Jobs, LookingBack):
 
         Raises:
             RuntimeError: in a handler, which would wait for itself.
+            BackendUnavailable: when events cannot be moved on from their outbox to the transport; they stay there.
         """
         self.refuse_from_handler("settle()")
         await self.start()
@@ -295,6 +331,8 @@ class EventBus(Publishing, Jobs, LookingBack):
             for lines in (self._lines, *(lines for lines, _ in self._former)):
                 await lines.settle()
             await asyncio.sleep(0)
+            if self._relay is not None:
+                await self._relay.move_all()
             for consumer in list(self._consumers.values()):
                 await consumer.settle()
 
@@ -328,8 +366,7 @@ class EventBus(Publishing, Jobs, LookingBack):
     def _accept(self, envelope: Envelope) -> None:
         for stream in self._streams:
             stream.offer(envelope)
-        for consumer in self._consumers.values():
-            consumer.wake()
+        self._wake_consumers()
         if self._local.find(envelope.type) or self.event_layers:
             self._lines.accept(envelope)
 

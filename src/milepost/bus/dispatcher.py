@@ -107,9 +107,9 @@ class Dispatcher(Listeners):
         return parcel.future()
 
     def _targets(self, key: str, event: TrackerEvent) -> list[Listener | Subscription[Any]]:
-        code = event.type
+        code, about = event.type, event.subject or key
         targets: list[Listener | Subscription[Any]] = list(self._listeners.get(code, ()))
-        targets += [subscription for subscription in self._subscriptions if subscription.wants(code, key)]
+        targets += [subscription for subscription in self._subscriptions if subscription.wants(code, about)]
         return targets
 
     def _deliver_now(self, parcel: Parcel) -> Awaitable[Any] | None:

@@ -12,7 +12,7 @@ from milepost._clock import utc
 from milepost.bus.payloads import copied
 from milepost.events.types import EVENT_CLASSES, Event, TrackerEvent, decode_event, encode_event
 
-__all__ = ["EMPTY", "Envelope"]
+__all__ = ["EMPTY", "Enclosed", "Envelope"]
 
 EMPTY: Final[dict[str, Any]] = {}
 """What stands for no metadata; never changed."""
@@ -106,3 +106,45 @@ class Envelope:
     def encoded(self) -> str:
         """Return the event as a CloudEvent in JSON."""
         return encode_event(self, self.moment.isoformat())
+
+
+class Enclosed:
+    """An event of the bus as an outbox takes it, with the commit of the subject that its handler has changed.
+
+    Args:
+        envelope: the event.
+    """
+
+    __slots__ = ("envelope",)
+
+    def __init__(self, envelope: Envelope) -> None:
+        self.envelope = envelope
+
+    @property
+    def id(self) -> str:
+        """The event's identity."""
+        return self.envelope.id
+
+    @property
+    def type(self) -> str:
+        """What happened."""
+        return self.envelope.type
+
+    @property
+    def time(self) -> datetime:
+        """When it happened."""
+        return self.envelope.moment
+
+    @property
+    def subject(self) -> str | None:
+        """What it happened to."""
+        return self.envelope.subject
+
+    @property
+    def root(self) -> str | None:
+        """The id of the event that began the chain."""
+        return self.envelope.root
+
+    def encoded(self) -> str:
+        """Return the event as a CloudEvent in JSON."""
+        return self.envelope.encoded()

@@ -14,6 +14,7 @@ from milepost.bus.envelope import Envelope
 from milepost.bus.failing import Failing
 from milepost.bus.handlers import Handler
 from milepost.bus.lines import Lines
+from milepost.bus.relaying import Relay
 from milepost.bus.streams import EventStream
 from milepost.bus.transports.base import FailedJob, ImmediateTransport, Transport
 
@@ -38,7 +39,10 @@ class BusParts(ABC):
     transport: Transport
     failing: Failing
     max_depth: int
+    store: object
+    authority: object
     _immediate: ImmediateTransport | None
+    _relay: Relay | None
     _clock: Clock
     _pace: Pace
     _capacity: int

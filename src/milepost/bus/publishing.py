@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from milepost._clock import Clock, epoch_seconds
 from milepost.bus.context import SubjectLike
-from milepost.bus.envelope import EMPTY, Envelope
+from milepost.bus.envelope import EMPTY, Enclosed, Envelope
 from milepost.bus.ids import fresh_ids
 from milepost.bus.parts import BusParts
 from milepost.bus.payloads import checked_payload
 from milepost.bus.registering import Registering
 from milepost.bus.run import current_run
 from milepost.errors import BackendUnavailable, CascadeLimit, QueueOverflow
-from milepost.events.types import Event
+from milepost.events.types import LISTENED, Event
 
 __all__ = ["Publishing"]
 
@@ -229,8 +229,8 @@ class Publishing(Registering, BusParts):
             await self._lines.room(self._capacity)
             for stream in self._streams:
                 await stream.room()
-        elif self._lines.pending > _BEYOND * self._capacity:
-            raise QueueOverflow(f"{self._lines.pending} events wait to be handled; handlers emit more than they handle")
+        else:
+            self._refuse_too_many()
         now = [envelope for envelope, due in envelopes if due is None]
         for envelope, due in envelopes:
             if due is not None:
@@ -240,6 +240,36 @@ class Publishing(Registering, BusParts):
             new = await self.transport.append(now)
             self._published += len(now)
             self._accept_all([envelope for envelope, is_new in zip(now, new, strict=True) if is_new])
+
+    def _refuse_too_many(self) -> None:
+        if self._lines.pending > _BEYOND * self._capacity:
+            raise QueueOverflow(f"{self._lines.pending} events wait to be handled; handlers emit more than they handle")
+
+    def riding(self, subject: str, envelopes: Sequence[tuple[Envelope, float | None]]) -> list[Enclosed]:
+        """Return what of a handler's emits can go into the commit of its subject; the others are sent after it.
+
+        Args:
+            subject: the subject's name.
+            envelopes: the events, each with the moment it is due.
+
+        Raises:
+            QueueOverflow: when handlers emit far more than can be handled.
+            OutboxFull: when a durable consumer that refuses to lapse is too far behind.
+        """
+        relayed = self._relay is not None
+        if self._immediate is None and not relayed and not (self._carries_outbox and self.authority is self.store):
+            return []
+        rides = self.transport.rides_with
+        found = [
+            Enclosed(envelope)
+            for envelope, due in envelopes
+            if due is None and envelope.type not in LISTENED and (relayed or rides(subject, envelope.key))
+        ]
+        if found:
+            self._refuse_too_many()
+            if self._immediate is not None:
+                self._immediate.refuse_if_full(len(found))
+        return found
 
     async def cancel(self, event_id: str) -> bool:
         """Cancel a delayed event.
@@ -253,11 +283,11 @@ class Publishing(Registering, BusParts):
         await self.start()
         return await self.transport.cancel(event_id)
 
-    def hear(self, events: Sequence[Event]) -> None:
-        """Take tracker events that were committed; who waits for their commit does not wait for their handlers."""
+    def hear(self, events: Sequence[Event | Enclosed]) -> None:
+        """Take events that were committed; who waits for their commit does not wait for their handlers."""
         run = current_run.get()
         for event in events:
-            envelope = Envelope.of(event)
+            envelope = event.envelope if isinstance(event, Enclosed) else Envelope.of(event)
             if run is not None and not run.over and envelope.cause is None:
                 envelope.caused_by(run.envelope)
             if envelope.depth > self.max_depth:
@@ -266,9 +296,12 @@ class Publishing(Registering, BusParts):
                 continue
             if self._carries_outbox:
                 self._accept(envelope)
-            elif self._immediate is not None:
-                self._immediate.append_now(envelope)
+            elif self._relay is not None:
                 self._accept(envelope)
+                self._relay.ring()
+            elif self._immediate is not None:
+                if self._immediate.append_now(envelope) or not isinstance(event, Enclosed):
+                    self._accept(envelope)
             else:
                 self._outgoing.append(envelope)
                 if not self._is_sending:

@@ -153,7 +153,7 @@ class Run:
         return handler is None or not handler.takes_event or bool(handler.predicates or self.bus.handler_layers)
 
     async def commit(self) -> None:
-        """Commit what was done to the subject, unless the handler failed.
+        """Commit what was done to the subject, and with it what was emitted, unless the handler failed.
 
         Raises:
             CascadeLimit: when its events would make the chain of causes too long.
@@ -166,7 +166,10 @@ class Run:
             if subject.announces and self.envelope.depth >= self.bus.max_depth:
                 chain = await self.bus.chain_to(self.envelope)
                 raise CascadeLimit(self.bus.max_depth, [*chain, SUBJECT_PROPERTY_CHANGED])
-            await subject.store_once(work_id(self.envelope.id, self._who) if again else None)
+            riding = self.bus.riding(subject.name, self.held) if self.held else []
+            if await subject.store_with(riding, work_id(self.envelope.id, self._who) if again else None):
+                gone = {event.envelope for event in riding}
+                self.held = [one for one in self.held or () if one[0] not in gone] or None
         except BaseException:
             self.handler_failed()
             raise

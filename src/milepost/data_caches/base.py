@@ -72,6 +72,10 @@ class LeadingCache(BaseDataCache):
         """Count the records that the store has not seen as they are."""
 
     @abstractmethod
+    async def unsaved_keys(self) -> set[str]:
+        """Return the keys of the records that the store may not have as they are."""
+
+    @abstractmethod
     async def unsaved(self, limit: int) -> list[RecordChange]:
         """Return what the store has not seen of up to ``limit`` records; nobody else is given the same meanwhile."""
 

@@ -174,6 +174,9 @@ class MemoryDataCache(MemoryRecords, LeadingCache):
     async def measure(self) -> int:
         return len(self._unsaved)
 
+    async def unsaved_keys(self) -> set[str]:
+        return set(self._unsaved)
+
     async def unsaved(self, limit: int) -> list[RecordChange]:
         changes: list[RecordChange] = []
         for key in list(self._unsaved)[:limit]:

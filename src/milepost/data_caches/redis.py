@@ -333,6 +333,9 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
     async def measure(self) -> int:
         return await self._led().measure()
 
+    async def unsaved_keys(self) -> set[str]:
+        return await self._led().unsaved_keys()
+
     async def unsaved(self, limit: int) -> list[RecordChange]:
         return await self._led().unsaved(limit)
 

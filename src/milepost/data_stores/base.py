@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
 from milepost.records import Authority, RecordChange
 
-__all__ = ["BaseDataStore", "RecordChange"]
+__all__ = ["BaseDataStore", "RecordChange", "RelayedOutbox"]
 
 
 class BaseDataStore(Authority):
@@ -47,4 +47,40 @@ class BaseDataStore(Authority):
 
         Raises:
             StoreLeased: when another process's hold excludes this one.
+        """
+
+
+class RelayedOutbox(ABC):
+    """A store that keeps the events of its outbox until they were moved on, to a stream that is somewhere else."""
+
+    @property
+    @abstractmethod
+    def keeps_events(self) -> bool:
+        """Whether events are written to the outbox."""
+
+    @abstractmethod
+    async def begin_relay(self) -> None:
+        """Keep events from now on until they were moved; where that was begun before, go on there.
+
+        Raises:
+            StoreUnavailable: when the store does not answer.
+        """
+
+    @abstractmethod
+    async def unmoved(self, limit: int) -> list[tuple[int, str]]:
+        """Return the next events that were not moved, position and JSON text of each, in commit order.
+
+        Args:
+            limit: how many to return at most.
+
+        Raises:
+            StoreUnavailable: when the store does not answer.
+        """
+
+    @abstractmethod
+    async def moved(self, position: int) -> None:
+        """Note that events were moved, up to a position: they may go.
+
+        Raises:
+            StoreUnavailable: when the store does not answer.
         """

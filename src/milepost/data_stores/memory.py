@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import ClassVar, Final
 
 from milepost.backends.memory import MemoryRecords
 from milepost.data_stores.base import BaseDataStore, RecordChange
+from milepost.lookups import RowIndex, RowIs
 from milepost.records import Record, Revision
 
 __all__ = ["MemoryDataStore"]
 
+_RECORDS_PER_BREATH: Final = 1000
 _REMEMBERED_REMOVALS: Final = 100_000
 
 
-class MemoryDataStore(MemoryRecords, BaseDataStore):
+class MemoryDataStore(MemoryRecords, BaseDataStore, RowIndex):
     """Keeps records in this process's memory.
 
     Args:
@@ -32,6 +35,23 @@ class MemoryDataStore(MemoryRecords, BaseDataStore):
     async def flush(self) -> int:
         self._removed.clear()
         return await super().flush()
+
+    async def find(self, prefix: str, conditions: Sequence[RowIs]) -> AsyncIterator[str]:
+        wanted = [(name, frozenset(texts), or_absent) for name, texts, or_absent in conditions]
+        found: list[str] = []
+        for n, (key, record) in enumerate(list(self.table.records.items()), 1):
+            if n % _RECORDS_PER_BREATH == 0:
+                await asyncio.sleep(0)
+            if not key.startswith(prefix) or not record.rows:
+                continue
+            for name, texts, or_absent in wanted:
+                row = record.rows.get(name)
+                if (not or_absent) if row is None else texts and row.encoded() not in texts:
+                    break
+            else:
+                found.append(key)
+        for key in sorted(found):
+            yield key
 
     async def save(self, changes: Sequence[RecordChange]) -> None:
         for change in changes:

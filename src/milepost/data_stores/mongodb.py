@@ -16,7 +16,7 @@ from milepost._tasks import Tasks
 from milepost.backends.mongodb.catalogue import Catalogue
 from milepost.backends.mongodb.client import MongoConnection, find_all
 from milepost.backends.mongodb.deciding import Decider
-from milepost.backends.mongodb.documents import is_removed, loaded_record
+from milepost.backends.mongodb.documents import is_removed, loaded_record, value_key
 from milepost.backends.mongodb.edits import Recorder
 from milepost.backends.mongodb.epochs import Epochs
 from milepost.backends.mongodb.following import Follower
@@ -25,8 +25,9 @@ from milepost.backends.mongodb.lease import Lease
 from milepost.backends.mongodb.outbox import Outbox
 from milepost.backends.mongodb.settings import Settings, parts_of_url
 from milepost.backends.mongodb.writer import Sending, Writer
-from milepost.data_stores.base import BaseDataStore, RecordChange
+from milepost.data_stores.base import BaseDataStore, RecordChange, RelayedOutbox
 from milepost.errors import CommitUncertain, InvalidDefinition, StoreLeased, StoreUnavailable
+from milepost.lookups import RowIndex, RowIs, end_of
 from milepost.records import Commit, LoadedRecord, Outcome
 
 __all__ = ["MongoDBDataStore"]
@@ -43,7 +44,7 @@ _MOST_UNRELAYED: Final = 10_000
 _TOMBSTONES_LAST: Final = timedelta(minutes=10)
 
 
-class MongoDBDataStore(BaseDataStore):
+class MongoDBDataStore(BaseDataStore, RowIndex, RelayedOutbox):
     """Keeps groups in MongoDB, one document for each.
 
     With ``write="through"`` any number of processes may share the database: a commit is one
@@ -216,6 +217,21 @@ class MongoDBDataStore(BaseDataStore):
                     yield key
             bounds = {"$gt": page[-1]["_id"]}
 
+    async def find(self, prefix: str, conditions: Sequence[RowIs]) -> AsyncIterator[str]:
+        ends = [{"_id": {"$gte": prefix, "$lt": end_of(prefix)}}, {"trackers.0": {"$exists": True}}]
+        base = {"epoch": await self.epoch(), "$and": [*ends, *map(_condition_on, conditions)]}
+        if any(
+            one.texts and not one.or_absent for one in conditions
+        ):  # the index gives them as they are stored, not in order
+            for key in sorted(document["_id"] for document in await self._find(base)):
+                yield key
+            return
+        last = ""
+        while page := await self._find({**base, "_id": {"$gt": last}}, sort=[("_id", 1)], limit=_PAGE):
+            for document in page:
+                yield document["_id"]
+            last = page[-1]["_id"]
+
     async def due(self, now: float, limit: int = 1000) -> list[str]:
         condition = {"epoch": await self.epoch(), "deadline": {"$lte": now}}
         return [item["_id"] for item in await self._find(condition, sort=[("deadline", 1)], limit=limit)]
@@ -229,6 +245,22 @@ class MongoDBDataStore(BaseDataStore):
         await self._relay()
         epoch = await self.epoch()
         return await self._connection.ask(lambda: self._outbox.read(epoch, after, limit))
+
+    @property
+    def keeps_events(self) -> bool:
+        """Whether events are written to the outbox."""
+        return self._settings.outbox_size > 0
+
+    async def begin_relay(self) -> None:
+        await self._connection.ask(self._outbox.begin_onward)
+
+    async def unmoved(self, limit: int) -> list[tuple[int, str]]:
+        await self._relay()
+        epoch = await self.epoch()
+        return await self._connection.ask(lambda: self._outbox.unmoved(epoch, limit))
+
+    async def moved(self, position: int) -> None:
+        await self._connection.ask(lambda: self._outbox.moved(position))
 
     async def _find(self, condition: Mapping[str, Any], **options: Any) -> Sequence[dict[str, Any]]:
         options = {"projection": {"_id": 1}, **options}
@@ -296,8 +328,9 @@ class MongoDBDataStore(BaseDataStore):
     async def _keep_house(self) -> None:
         """Move events on, and forget old removals, until cancelled."""
         while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _LOOK_EVERY)
+            with suppress(TimeoutError):  # not by `wait_for`, which before Python 3.12 may swallow a cancellation
+                async with asyncio.timeout(_LOOK_EVERY):
+                    await self._wake.wait()
             await asyncio.sleep(_RELAY_AFTER)
             self._wake.clear()
             try:
@@ -309,3 +342,11 @@ class MongoDBDataStore(BaseDataStore):
     async def _forget_removals(self) -> None:
         old = datetime.now(UTC) - _TOMBSTONES_LAST
         await self._connection.groups.delete_many({"removed_at": {"$lt": old}, "outbox.0": {"$exists": False}})
+
+
+def _condition_on(condition: RowIs) -> dict[str, Any]:
+    """Return what MongoDB is asked for a condition on one row."""
+    if not condition.texts:
+        return {"trackers.name": condition.name}
+    is_one: dict[str, Any] = {"trackers.is": {"$in": [value_key(condition.name, text) for text in condition.texts]}}
+    return {"$or": [is_one, {"trackers.name": {"$ne": condition.name}}]} if condition.or_absent else is_one

@@ -13,14 +13,15 @@ import anyio.to_thread
 
 from milepost._clock import Clock, SystemClock
 from milepost._patterns import has_wildcard, pattern_to_regex
-from milepost.backends.sqlite import following, reading, writing
+from milepost.backends.sqlite import finding, following, reading, writing
 from milepost.backends.sqlite.client import SQLiteClient
 from milepost.backends.sqlite.deciding import Decider
 from milepost.backends.sqlite.lease import FileLease
 from milepost.backends.sqlite.opening import IN_MEMORY
 from milepost.backends.sqlite.outbox import Outbox
-from milepost.data_stores.base import BaseDataStore, RecordChange
+from milepost.data_stores.base import BaseDataStore, RecordChange, RelayedOutbox
 from milepost.errors import InvalidDefinition, RecordTooLarge, StoreLeased
+from milepost.lookups import RowIndex, RowIs
 from milepost.records import Commit, LoadedRecord, Outcome, TooLarge
 
 __all__ = ["SQLiteDataStore"]
@@ -28,7 +29,7 @@ __all__ = ["SQLiteDataStore"]
 _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
 
 
-class SQLiteDataStore(BaseDataStore):
+class SQLiteDataStore(BaseDataStore, RowIndex, RelayedOutbox):
     """Keeps records in a SQLite file (WAL journal).
 
     With ``write="through"`` several processes may share the file: a commit's base revision is
@@ -125,6 +126,15 @@ class SQLiteDataStore(BaseDataStore):
                     yield key
             last = page[-1]
 
+    async def find(self, prefix: str, conditions: Sequence[RowIs]) -> AsyncIterator[str]:
+        last = ""
+        while page := await self._client.read(
+            partial(finding.find_after, prefix=prefix, conditions=conditions, after=last)
+        ):
+            for key in page:
+                yield key
+            last = page[-1]
+
     async def last_removed(self) -> int:
         return await self._client.read(reading.last_gone)
 
@@ -136,6 +146,15 @@ class SQLiteDataStore(BaseDataStore):
 
     async def outbox(self, after: int = 0, limit: int = 1000) -> list[tuple[int, str]]:
         return await self._client.read(lambda connection: self._outbox.read(connection, after, limit))
+
+    async def begin_relay(self) -> None:
+        await self._client.write(self._outbox.begin_relay)
+
+    async def unmoved(self, limit: int) -> list[tuple[int, str]]:
+        return await self._client.read(lambda connection: self._outbox.unmoved(connection, limit))
+
+    async def moved(self, position: int) -> None:
+        await self._client.write(lambda connection: self._outbox.moved(connection, position))
 
     # --- deciding ----------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from milepost.trackers.snapshot import TrackerSnapshot
 
 __all__ = [
     "EVENT_CLASSES",
+    "LISTENED",
     "Event",
     "TrackerAdded",
     "TrackerAllCompleted",
@@ -303,14 +304,23 @@ EVENT_CLASSES: Final[dict[str, type[TrackerEvent]]] = {
 }
 
 
+LISTENED: Final[frozenset[str]] = frozenset(
+    {*EVENT_CLASSES, codes.SUBJECT_PROPERTY_CHANGED, codes.SUBJECT_PROPERTY_DELETED, codes.SUBJECT_DELETED}
+)
+"""The codes that a manager's listeners can ask for."""
+
+
 def code_of(code: object) -> str:
     """Return the code that a code or an event class stands for.
 
     Raises:
         UnknownEventError: when it stands for none.
     """
-    if isinstance(code, str) and code in EVENT_CLASSES:
+    if isinstance(code, str) and code in LISTENED:
         return code
     if isinstance(code, type) and issubclass(code, TrackerEvent) and code.CODE is not None:
         return code.CODE
-    raise UnknownEventError(f"unknown event {code!r}; the codes are {', '.join(sorted(EVENT_CLASSES))}")
+    raise UnknownEventError(
+        f"unknown event {code!r}; the codes are {', '.join(sorted(LISTENED))}; "
+        f"models' events and your own are heard with manager.bus.on(...)"
+    )

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from milepost.subjects.hooks import before_update as before_update
     from milepost.subjects.hooks import before_write as before_write
     from milepost.subjects.models import TrackedModel as TrackedModel
-    from milepost.subjects.subject import Change as Change
     from milepost.subjects.subject import Subject as Subject
+    from milepost.subjects.unit_of_work import Change as Change
 
 _NAMES = {
     "milepost.errors": "ModelExists ModelNotFound StaleModelError",
@@ -40,7 +40,8 @@ _NAMES = {
         "before_create before_delete before_save before_update before_write"
     ),
     "milepost.subjects.models": "TrackedModel",
-    "milepost.subjects.subject": "Change Subject",
+    "milepost.subjects.subject": "Subject",
+    "milepost.subjects.unit_of_work": "Change",
 }
 
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from milepost.records import Record
+from milepost.records import OutboxEvent, Record
 from milepost.subjects.changes import Edit
 from milepost.subjects.draft import Cause, SubjectDraft
 from milepost.subjects.rows import PROPERTY, SubjectRow, same
@@ -60,15 +60,21 @@ class ChangeSubject(SubjectWork):
         edits: in order.
         cause: the event in whose handler it is done.
         event_id: with the same one it is done once.
+        emits: what the handler emitted that has done it; it goes into the same commit, if there is one.
     """
 
     edits: Sequence[Edit]
     cause: Cause | None = None
     event_id: bytes | None = None
+    emits: Sequence[OutboxEvent] = ()
+    took_emits: bool = False
+    """Whether the emits are in the commit, or in the one with which it was done before."""
 
     def apply(self, draft: SubjectDraft) -> Loaded:
+        self.took_emits = self.event_id is not None
         if self.event_id is not None and draft.knows(self.event_id):
             return loaded(draft)
+        changes = draft.changes
         before, after, results = self._work_out(draft)
         for edit, result in zip(self.edits, results, strict=True):
             edit.result = result
@@ -80,6 +86,9 @@ class ChangeSubject(SubjectWork):
         self._tell(draft, before, after)
         if self.event_id is not None:
             draft.seen[self.event_id] = None
+        if self.emits and (self.took_emits or draft.changes != changes):
+            self.took_emits = True
+            draft.take(self.emits)
         return loaded(draft)
 
     def _work_out(

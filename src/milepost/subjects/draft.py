@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from milepost._clock import utc
 from milepost.codec import canonical, content_hash
+from milepost.drafting import BaseDraft
 from milepost.events.codes import SUBJECT_DELETED, SUBJECT_PROPERTY_CHANGED, SUBJECT_PROPERTY_DELETED
 from milepost.events.types import Event
-from milepost.records import Commit, Record
+from milepost.records import OutboxEvent
 from milepost.subjects.rows import EXTENDED, PROPERTY, SubjectRow, name_of, plain
 
 __all__ = ["Cause", "SubjectDraft"]
@@ -24,26 +25,10 @@ class Cause(NamedTuple):
     """How many causes an event has that this one causes."""
 
 
-class SubjectDraft:
-    """What a subject will be once the commit is accepted. The record itself stays as it is.
-
-    Args:
-        record: the replica to begin from.
-        now: when, epoch seconds; what events are dated with.
-        incarnation: the record's own, or the one to take where it is begun anew.
-    """
+class SubjectDraft(BaseDraft[SubjectRow, OutboxEvent]):
+    """What a subject will be once the commit is accepted."""
 
     tracks = False
-
-    def __init__(self, record: Record, now: float, incarnation: int) -> None:
-        self.record = record
-        self.now = now
-        self.incarnation = incarnation
-        self.puts: dict[str, SubjectRow] = {}
-        self.drops: dict[str, None] = {}
-        self.events: list[Event] = []
-        self.seen: dict[bytes, None] = {}
-        self.changes = 0
 
     @property
     def name(self) -> str:
@@ -84,16 +69,14 @@ class SubjectDraft:
     def drop(self, name: str) -> None:
         """Drop a row."""
         self.changes += 1
-        self.puts.pop(name, None)
-        if name in self.record.rows or (self.record.broken and name in self.record.broken):
-            self.drops[name] = None
-
-    def knows(self, event_id: bytes) -> bool:
-        """Whether an event id is remembered."""
-        seen = self.record.seen
-        return event_id in self.seen or (seen is not None and event_id in seen)
+        self.take_out(name)
 
     # --- events ---------------------------------------------------------------------------
+
+    def take(self, events: Iterable[OutboxEvent]) -> None:
+        """Append events that are announced with what is done."""
+        self.changes += 1
+        self.events.extend(events)
 
     def tell_change(
         self,
@@ -152,38 +135,6 @@ class SubjectDraft:
         """The incarnation and the counter of the record when the commit is accepted."""
         record = self.record
         return self.incarnation, record.counter + 1 if self.incarnation == record.incarnation else 1
-
-    # --- the commit -----------------------------------------------------------------------
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is to be written."""
-        return not (self.puts or self.drops or self.events or self.seen)
-
-    def finish(self, epoch: int, id: bytes) -> Commit:
-        """Return the commit that makes it so."""
-        record = self.record
-        if self.is_empty:
-            return Commit(record.key, epoch, record.revision, record.incarnation, serial=record.serial)
-        leaves_nothing = (
-            not self.puts
-            and not self.seen
-            and not record.seen
-            and len(self.drops) == len(record.rows) + len(record.broken or ())
-        )
-        return Commit(
-            key=record.key,
-            epoch=epoch,
-            base=record.revision,
-            incarnation=self.incarnation,
-            puts=self.puts,
-            drops=tuple(self.drops),
-            events=self.events,
-            seen=tuple(self.seen),
-            serial=record.serial,
-            removes=leaves_nothing and record.counter > 0,
-            id=id,
-        )
 
 
 def _values(rows: Mapping[str, SubjectRow], kind: str) -> Iterator[tuple[str, Any]]:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, Self, cast
-
-from pydantic import TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
 
 from milepost.errors import InvalidDefinition
 from milepost.subjects.commands import Loaded, ReadSubject
 from milepost.subjects.environment import Environment, current_environment
+from milepost.subjects.queries import Query
 from milepost.subjects.rows import SubjectRow, decode_subject_row
 from milepost.subjects.stored_model import StoredModel
 
 __all__ = ["FoundModel"]
 
 _PAGE: Final = 500
+_FIRST_PAGE: Final = 1
 
 
 class FoundModel(StoredModel):
@@ -64,6 +63,9 @@ class FoundModel(StoredModel):
     async def find(cls, query: Mapping[str, Any] | None = None, /, **fields: Any) -> list[Self]:
         """Return the models whose fields equal these, sorted by id; all of them for no fields.
 
+        Fields of texts, whole numbers, enumerations and UUIDs are looked up by an index where the store has one; by
+        others all models of the collection are looked through, a page at a time.
+
         Args:
             query: fields and their values.
             **fields: more of them.
@@ -72,55 +74,73 @@ class FoundModel(StoredModel):
             TypeError: for a name that is no field.
             BackendUnavailable: when the cache or the store does not answer.
         """
-        return [model async for model in cls._matching(query, fields)]
+        found = [(key, model) async for key, model in cls._matching(cls._query(query, fields))]
+        found.sort(key=lambda one: one[0])  # a cache without a store has no order
+        return [model for _, model in found]
 
     @classmethod
     async def find_one(cls, query: Mapping[str, Any] | None = None, /, **fields: Any) -> Self | None:
         """Return the first of those that :meth:`find` returns; None where there is none."""
-        async for model in cls._matching(query, fields):
-            return model
-        return None
+        first: tuple[str, Self] | None = None
+        are_sorted = cls._environment().keeper.candidates.are_sorted
+        async for one in cls._matching(cls._query(query, fields), page=_FIRST_PAGE if are_sorted else _PAGE):
+            if first is None or one[0] < first[0]:
+                first = one
+            if are_sorted:
+                break
+        return None if first is None else first[1]
 
     @classmethod
     async def count(cls, query: Mapping[str, Any] | None = None, /, **fields: Any) -> int:
         """Return how many models :meth:`find` would return."""
-        return len([model async for model in cls._matching(query, fields)])
+        asked = cls._query(query, fields)
+        number = 0
+        if asked.is_whole and cls._environment().keeper.candidates.are_exact:
+            async for _ in cls._candidates(asked):
+                number += 1
+        else:
+            async for _ in cls._matching(asked):
+                number += 1
+        return number
 
     @classmethod
-    async def _matching(cls, query: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> AsyncIterator[Self]:
-        wanted = {**(query or {}), **fields}
-        for name, value in wanted.items():
-            if name not in cls.model_fields:
-                raise TypeError(f"{cls.__name__} has no field {name!r}")
-            wanted[name] = _as_field(cls.model_fields[name], value)
-        async for model in cls._all():
-            if all(getattr(model, name) == value for name, value in wanted.items()):
-                yield model
+    def _query(cls, query: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> Query:
+        return Query.of(cls, {**(query or {}), **fields})
 
     @classmethod
-    async def _all(cls) -> AsyncIterator[Self]:
-        """Iterate over the models of the collection, sorted by id, a page at a time."""
+    async def _candidates(cls, query: Query) -> AsyncIterator[str]:
         keeper = cls._environment().keeper
         await keeper.ready()
-        prefix = cls._key_of("")
-        keys = sorted([key async for key in keeper.authority.keys(f"{prefix}*") if key.startswith(prefix)])
-        for start in range(0, len(keys), _PAGE):
-            page = keys[start : start + _PAGE]
-            found = await keeper.authority.load(page)
-            for key in page:
-                if key in found:
-                    rows = {name: _as_row(key, name, row) for name, row in found[key].rows.items()}
-                    model = cls._loaded(rows, found[key].state.revision)
-                    if model is not None:
-                        yield model
+        async for key in keeper.candidates.find(cls._key_of(""), query.conditions):
+            yield key
 
+    @classmethod
+    async def _matching(cls, query: Query, page: int = _PAGE) -> AsyncIterator[tuple[str, Self]]:
+        """Iterate over matching models and their keys, a page at a time."""
+        keys: list[str] = []
+        async for key in cls._candidates(query):
+            keys.append(key)
+            if len(keys) >= page:
+                for found in await cls._load(keys):
+                    if query.holds_for(found[1]):
+                        yield found
+                keys, page = [], _PAGE
+        for found in await cls._load(keys):
+            if query.holds_for(found[1]):
+                yield found
 
-def _as_field(field: FieldInfo, value: Any) -> Any:
-    """Return a value as the field would have it, so that ``"1.50"`` finds a decimal; as it is, if it cannot be one."""
-    try:
-        return TypeAdapter[Any](cast(Any, field.annotation)).validate_python(value)
-    except ValidationError:
-        return value
+    @classmethod
+    async def _load(cls, keys: Sequence[str]) -> list[tuple[str, Self]]:
+        """Return the models of these keys, as they are now."""
+        records = await cls._environment().keeper.authority.load(keys) if keys else {}
+        models: list[tuple[str, Self]] = []
+        for key in keys:
+            if key in records:
+                rows = {name: _as_row(key, name, row) for name, row in records[key].rows.items()}
+                model = cls._loaded(rows, records[key].state.revision)
+                if model is not None:
+                    models.append((key, model))
+        return models
 
 
 def _as_row(key: str, name: str, row: Any) -> SubjectRow:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from milepost.errors import ManagerClosed
 from milepost.records import LoadedRecord
+from milepost.subjects.candidates import Candidates
 from milepost.subjects.commands import SubjectWork
 from milepost.subjects.draft import Cause
 
@@ -47,10 +48,6 @@ class Committing(Protocol):
 class Reading(Protocol):
     """Where records are."""
 
-    def keys(self, pattern: str = "*") -> AsyncIterator[str]:
-        """Iterate over keys."""
-        ...
-
     async def load(self, keys: Sequence[str]) -> dict[str, LoadedRecord]:
         """Read records."""
         ...
@@ -62,6 +59,7 @@ class Keeper:
     Args:
         committer: carries it out.
         authority: where records are.
+        candidates: finds records by what they hold.
         ready: starts the manager where it was not started; raises where it was closed.
         is_ready: whether it is started and not closed.
         delivered: waits until events are delivered, unless a listener would wait for itself.
@@ -72,6 +70,7 @@ class Keeper:
         self,
         committer: Committing,
         authority: Reading,
+        candidates: Candidates,
         *,
         ready: Callable[[], Awaitable[None]],
         is_ready: Callable[[], bool],
@@ -79,6 +78,7 @@ class Keeper:
         is_quick: bool,
     ) -> None:
         self.authority = authority
+        self.candidates = candidates
         self.ready = ready
         self.delivered = delivered
         self.is_quick = is_quick

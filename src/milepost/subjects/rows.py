@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from milepost._naming import SUBJECTS, spoken
 from milepost.codec import canonical, dumps, from_jsonable, loads, to_jsonable
 from milepost.errors import UndecodableError
 
 __all__ = [
     "EXTENDED",
     "PROPERTY",
-    "SUBJECTS",
     "SubjectRow",
     "check_subject_name",
     "decode_subject_row",
@@ -24,9 +24,6 @@ __all__ = [
     "property_row",
     "same",
 ]
-
-SUBJECTS: Final = "$subject:"
-"""What the keys of subjects begin with, and group ids must not."""
 
 PROPERTY: Final = "p:"
 EXTENDED: Final = "e:"
@@ -141,7 +138,7 @@ def decode_subject_row(key: str, name: str, text: str) -> SubjectRow:
         from_jsonable(body["v"])
     except (ValueError, TypeError) as error:
         reason = f"{error} in {text[:80]!r}"
-        told = f"property {name[2:]!r} of subject {name_of(key)!r} cannot be read: {reason}"
+        told = f"property {name[2:]!r} of {spoken(key)} cannot be read: {reason}"
         raise UndecodableError(key, name, reason, told) from error
     return SubjectRow(name, body["v"])
 

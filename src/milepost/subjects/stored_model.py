@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 from pydantic.fields import FieldInfo
 
+from milepost._naming import SUBJECTS
 from milepost.codec import canonical, dumps, to_jsonable
 from milepost.subjects.model_work import Forms, forms_in
-from milepost.subjects.rows import SUBJECTS, SubjectRow, key_of, plain
+from milepost.subjects.rows import SubjectRow, key_of, plain
 
 __all__ = ["StoredModel", "event_name_of"]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from milepost.drafting import BaseDraft
 from milepost.events.building import build_event
 from milepost.events.types import TrackerEvent
-from milepost.records import Commit, Record
+from milepost.records import Record
 from milepost.trackers.snapshot import TrackerSnapshot
 from milepost.tracking.plan import Plan, PlanBook
 from milepost.tracking.result import FullTrackResult, TrackResult
@@ -16,7 +17,7 @@ from milepost.tracking.step import count_one, track
 __all__ = ["RecordDraft"]
 
 
-class RecordDraft:
+class RecordDraft(BaseDraft[TrackerSnapshot, TrackerEvent]):
     """What a record will be once the commit is accepted. The record itself stays as it is.
 
     Args:
@@ -30,20 +31,9 @@ class RecordDraft:
     tracks = True
 
     def __init__(self, record: Record, book: PlanBook, now: float, incarnation: int, window: int) -> None:
-        self.record = record
+        super().__init__(record, now, incarnation)
         self.book = book
-        self.now = now
         self.window = window
-        self.incarnation = incarnation
-        self.serial = record.serial
-        self.puts: dict[str, TrackerSnapshot] = {}
-        self.drops: dict[str, None] = {}
-        self.events: list[TrackerEvent] = []
-        self.seen: dict[bytes, None] = {}
-        self.changes = 0
-        """How often something was changed, to tell whether a command that raises had begun to."""
-        self.reshapes = False
-        """Whether other trackers are there than before, or other definitions of them."""
         self._moves_deadline = False
         self._plan: Plan | None = None
 
@@ -108,9 +98,7 @@ class RecordDraft:
                 )
             )
             return
-        self.puts.pop(name, None)
-        if name in self.record.rows or (self.record.broken and name in self.record.broken):
-            self.drops[name] = None
+        self.take_out(name)
         self.reshapes = True
         self._plan = None
         self._moves_deadline = True
@@ -128,11 +116,6 @@ class RecordDraft:
         event = build_event(self.record.key, code, row, self.now if now is None else now, limiter, times)
         self.events.append(event)
         return event
-
-    def knows(self, event_id: bytes) -> bool:
-        """Whether an event id is remembered."""
-        seen = self.record.seen
-        return event_id in self.seen or (seen is not None and event_id in seen)
 
     def track(self, data: Mapping[str, Any], now: float, context: Mapping[str, Any], progressed: bool) -> TrackResult:
         """Apply a datum."""
@@ -161,43 +144,8 @@ class RecordDraft:
                 if row.life.removed:
                     self.drop(row.name)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is to be written."""
-        return not (self.puts or self.drops or self.events or self.seen)
-
-    def finish(self, epoch: int, id: bytes) -> Commit:
-        """Return the commit that makes it so.
-
-        Args:
-            epoch: the epoch of the replica.
-            id: the commit's id; empty where no reply can be lost.
-        """
-        record, puts, drops, events, seen = self.record, self.puts, self.drops, self.events, self.seen
-        if not (puts or drops or events or seen):
-            return Commit(record.key, epoch, record.revision, record.incarnation, serial=record.serial)
-        rows = record.rows
-        leaves_nothing = (
-            not puts and not seen and not record.seen and len(drops) == len(rows) + len(record.broken or ())
-        )
-        return Commit(  # by position: this is made for every commit, and names take time
-            record.key,
-            epoch,
-            record.revision,
-            self.incarnation,
-            puts,
-            tuple(drops) if drops else (),
-            events,
-            tuple(seen) if seen else (),
-            self._new_definitions(rows),
-            self.serial,
-            self._deadline() if self._moves_deadline else record.deadline,
-            leaves_nothing and record.counter > 0,
-            self.reshapes,
-            id,
-        )
-
-    def _new_definitions(self, rows: Mapping[str, TrackerSnapshot]) -> tuple[str, ...]:
+    def new_definitions(self) -> tuple[str, ...]:
+        rows = self.record.rows
         hashes: dict[str, None] | None = None
         for name, row in self.puts.items():
             before = rows.get(name)
@@ -207,9 +155,10 @@ class RecordDraft:
                 hashes[row.blueprint.hash] = None
         return () if hashes is None else tuple(hashes)
 
-    def _deadline(self) -> float | None:
-        """Return the earliest moment at which a row expires."""
+    def next_deadline(self) -> float | None:
         record = self.record
+        if not self._moves_deadline:
+            return record.deadline
         touched = [*self.puts, *self.drops]
         if record.deadline is not None and any(
             name in record.rows and record.rows[name].life.expires_at == record.deadline for name in touched

@@ -105,7 +105,9 @@ class MongoConnection:
 
     async def _make_indexes(self) -> None:
         stages = IndexModel([("trackers.name", 1), ("trackers.stage", 1)])
-        others = [IndexModel([(field, 1)], sparse=True) for field in ("deadline", "outbox.stamp", "removed_at")]
+        others = [
+            IndexModel([(field, 1)], sparse=True) for field in ("deadline", "outbox.stamp", "removed_at", "trackers.is")
+        ]
         await self.groups.create_indexes([stages, *others])
         await self.outbox.create_indexes([IndexModel([("entry", 1)], unique=True)])
 

@@ -22,6 +22,9 @@
         "removed_at": datetime,             only in what is left of a group that was removed
     }
 
+The row of a subject's property is kept as text: ``{"name": "p:age", "kind": None, "row": '{"v": 36}', "is": …}``,
+with ``is``, name and text together, to look it up by where it is short.
+
 ``changed`` is the counter at which a tracker last changed, so a conflict need not return them
 all. ``stage`` counts from 1. What is at its usual value (no expiry, no limiter state, …) is absent.
 """
@@ -34,6 +37,7 @@ from typing import Any, Final
 
 from milepost.backends.mongodb.driver import ObjectId
 from milepost.codec import dumps, loads
+from milepost.lookups import LONGEST_TEXT
 from milepost.records import LoadedRecord, OutboxEvent, RecordState, Revision
 from milepost.trackers.rows import document_of, text_of
 
@@ -46,6 +50,7 @@ __all__ = [
     "revision_of",
     "tracker_document",
     "tracker_text",
+    "value_key",
 ]
 
 Document = dict[str, Any]
@@ -76,13 +81,19 @@ def tracker_document(name: str, text: str, kind: str | None, changed: int) -> Do
         fields = document_of(text)
         fields["stage"] += 1
     except (ValueError, TypeError):
-        return {**head, "row": text}  # no tracker's row: kept as it is
+        found_by = {"is": value_key(name, text)} if len(text) <= LONGEST_TEXT else {}
+        return {**head, "row": text, **found_by}  # no tracker's row: kept as it is
     for field, usual in _USUAL.items():
         if fields[field] == usual:
             del fields[field]
         elif usual.__class__ in (list, dict):
             fields[field] = _storable(fields[field])
     return {**head, **fields}
+
+
+def value_key(name: str, text: str) -> str:
+    """Return what a row that is no tracker's is looked up by."""
+    return f"{name} {text}"
 
 
 def tracker_text(document: Document) -> str:

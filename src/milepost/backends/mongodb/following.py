@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
+from milepost._naming import spoken
 from milepost.backends.mongodb.catalogue import Catalogue
 from milepost.backends.mongodb.client import MongoConnection
 from milepost.backends.mongodb.documents import Document, is_removed, revision_of
@@ -68,7 +69,7 @@ class Follower:
         if too_large:
             raise RecordTooLarge(
                 f"MongoDB at {self._connection.name} holds documents of up to 16 MB; "
-                f"too large are the groups {', '.join(map(repr, too_large))}; the others are saved"
+                f"too large are the {', the '.join(map(spoken, too_large))}; the others are saved"
             )
 
     async def _follow(self, changes: dict[str, RecordChange], epoch: int) -> list[str]:
@@ -109,7 +110,7 @@ class Follower:
         if revision >= change.revision:
             if revision.incarnation > change.revision.incarnation:
                 _log.warning(
-                    "group %r was removed at %s: a change of %s is ignored", change.key, revision, change.revision
+                    "the %s was removed at %s: a change of %s is ignored", spoken(change.key), revision, change.revision
                 )
             return None
         return replace(Edit.of_change(change, revision), revives=True)

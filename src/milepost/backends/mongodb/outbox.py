@@ -11,22 +11,29 @@ it out of its document, is known by its ``entry``.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from milepost.backends.mongodb.client import MongoConnection, Update, find_all, update_all
 from milepost.backends.mongodb.documents import Document
-from milepost.backends.mongodb.driver import BulkWriteError
+from milepost.backends.mongodb.driver import BulkWriteError, DuplicateKeyError
 from milepost.backends.mongodb.errors import DUPLICATE_KEY
 
 __all__ = ["Outbox"]
+
+_log = logging.getLogger("milepost")
 
 _DOCUMENTS: Final = 200
 """From how many groups' documents to take events at a time."""
 _ROUNDS: Final = 100
 """How often to do that in one call: others may go on committing."""
 _TRIM_EVERY: Final = 1024
+_ONWARD: Final = {"_id": "onward"}
+_MOST_UNMOVED: Final = 1_000_000
+"""How many events are kept for a stream elsewhere; beyond that they go, loudly."""
 
 
 class Outbox:
@@ -129,11 +136,37 @@ class Outbox:
         return max(int(newest["_id"]) if newest else 0, int((state or {}).get("last_position", 0)))
 
     async def _trim(self, moved: int) -> None:
-        """Delete events beyond the size of the outbox, now and then."""
+        """Delete events beyond the size of the outbox, now and then; what waits for a stream elsewhere stays."""
         self._since_trim += moved
         if self._since_trim >= _TRIM_EVERY:
             self._since_trim = 0
-            await self._connection.outbox.delete_many({"_id": {"$lte": await self.last() - self._size}})
+            last = await self.last()
+            behind, waits_from = last - self._size, await self._onward()
+            if waits_from is not None and last - waits_from > _MOST_UNMOVED:
+                _log.error("more than %d events could not be moved on, and are lost to the bus", _MOST_UNMOVED)
+            elif waits_from is not None:
+                behind = min(behind, waits_from)
+            await self._connection.outbox.delete_many({"_id": {"$lte": behind}})
+
+    # --- on to a stream elsewhere -----------------------------------------------------------
+
+    async def begin_onward(self) -> None:
+        """Keep events until they were moved on, from now on; what was begun before goes on where it is."""
+        start = {"$setOnInsert": {"position": await self.last()}}
+        with suppress(DuplicateKeyError):  # another process has begun at the same moment
+            await self._connection.meta.update_one(_ONWARD, start, upsert=True)
+
+    async def _onward(self) -> int | None:
+        found: Document | None = await self._connection.meta.find_one(_ONWARD)
+        return None if found is None else int(found["position"])
+
+    async def unmoved(self, epoch: int, limit: int) -> list[tuple[int, str]]:
+        """Return the next events that were not moved on, as (position, text)."""
+        return await self.read(epoch, await self._onward() or 0, limit)
+
+    async def moved(self, position: int) -> None:
+        """Note that events were moved on up to a position."""
+        await self._connection.meta.update_one(_ONWARD, {"$max": {"position": position}})
 
 
 def _in_order(pending: Iterable[Document]) -> list[tuple[str, Document]]:

@@ -143,6 +143,12 @@ class Following:
         self.backlog = sum(counts)
         return self.backlog
 
+    async def unsaved_keys(self) -> set[str]:
+        """Return the keys of what the store has not seen, what it is being told among them."""
+        names = [self._keys.of(number, "u") for number in range(self._keys.partitions)]
+        calls = [Call(None, number, (), (b"ZRANGE", name, 0, -1)) for number, name in enumerate(names)]
+        return {to_text(key) for keys in await self._client.ask_all(calls) for key in keys}
+
     async def unsaved(self, limit: int) -> list[RecordChange]:
         """Take what the store has not seen of about ``limit`` records, as many from each partition."""
         share = -(-limit // self._keys.partitions)

@@ -30,7 +30,7 @@ def save(connection: sqlite3.Connection, changes: Sequence[RecordChange], outbox
         standing = standings.get(change.key) or gone.get(change.key)
         if standing is None or standing < change.revision:
             writing.put_definitions(connection, change.definitions)
-            outbox.append(connection, [(change.key, event) for event in change.events])
+            outbox.append(connection, change.events)
             _save(connection, change, standing)
 
 

@@ -6,12 +6,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import Final
 
 from milepost._clock import Clock
-from milepost.backends.sqlite.streams import refuse_if_full, trim
+from milepost.backends.sqlite import consumers, streams
 from milepost.records import OutboxEvent
 
 __all__ = ["Outbox"]
+
+_RELAY: Final = "$relay"
+_MOST_UNMOVED: Final = 1_000_000
+"""How many events are kept for a stream elsewhere; beyond that it lapses, loudly."""
 
 
 class Outbox:
@@ -28,21 +33,26 @@ class Outbox:
         self._age = age
         self._clock = clock
 
-    def append(self, connection: sqlite3.Connection, events: Sequence[tuple[str, OutboxEvent]]) -> None:
-        """Append events, each with the key of its record.
+    def append(self, connection: sqlite3.Connection, events: Sequence[OutboxEvent]) -> None:
+        """Append events; one that another caused, unless it was published: a handler that is run again emits it again.
 
         Raises:
             OutboxFull: when a durable consumer that refuses to lapse is too far behind.
         """
         if not events or not self._size:
             return
-        refuse_if_full(connection, len(events))
+        streams.refuse_if_full(connection, len(events))
         now = self._clock.time()
-        connection.executemany(
-            "INSERT INTO outbox (id, type, key, at, body) VALUES (?, ?, ?, ?, ?)",
-            [(event.id, event.type, key, now, event.encoded()) for key, event in events],
-        )
-        trim(connection, self._size)
+        if any(event.root for event in events):
+            for event in events:
+                key, root = event.subject or event.id, event.root or event.id
+                streams.append(connection, streams.Published(event.id, event.type, key, root, event.encoded()), now)
+        else:
+            connection.executemany(
+                "INSERT INTO outbox (id, type, key, at, body) VALUES (?, ?, ?, ?, ?)",
+                [(event.id, event.type, event.subject or event.id, now, event.encoded()) for event in events],
+            )
+        streams.trim(connection, self._size)
         if self._age is not None:  # the new ones are young, so there is a first one that stays
             connection.execute(
                 "DELETE FROM outbox WHERE position < "
@@ -50,6 +60,7 @@ class Outbox:
                 "AND position <= coalesce((SELECT min(position) FROM shares), position)",
                 (now - self._age,),
             )
+            connection.execute("DELETE FROM published WHERE position < (SELECT min(position) FROM outbox)")
 
     @staticmethod
     def read(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, str]]:
@@ -58,3 +69,25 @@ class Outbox:
             "SELECT position, body FROM outbox WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
         )
         return rows.fetchall()
+
+    # The relay is a durable consumer like others, so that nothing is trimmed that it has not moved.
+
+    @staticmethod
+    def begin_relay(connection: sqlite3.Connection) -> None:
+        """Keep events until they were moved, from now on; one that was begun before goes on where it is."""
+        consumers.declare(connection, _RELAY, 1, True, _MOST_UNMOVED, "lapse")
+
+    @staticmethod
+    def unmoved(connection: sqlite3.Connection, limit: int) -> list[tuple[int, str]]:
+        """Return the next events that were not moved: (position, JSON text)."""
+        rows = connection.execute(
+            "SELECT position, body FROM outbox WHERE position > (SELECT position FROM shares WHERE consumer = ?) "
+            "ORDER BY position LIMIT ?",
+            (_RELAY, limit),
+        )
+        return rows.fetchall()
+
+    @staticmethod
+    def moved(connection: sqlite3.Connection, position: int) -> None:
+        """Note that events were moved up to a position."""
+        connection.execute("UPDATE shares SET position = max(position, ?) WHERE consumer = ?", (position, _RELAY))

@@ -28,6 +28,10 @@ CREATE TABLE IF NOT EXISTS rows (
     PRIMARY KEY (key, name)
 ) WITHOUT ROWID;
 
+-- What subjects are looked up by: short properties. A look-up repeats these conditions word for word.
+CREATE INDEX IF NOT EXISTS rows_by_value ON rows (name, body, key)
+    WHERE substr(name, 1, 2) = 'p:' AND length(body) <= 200;
+
 CREATE TABLE IF NOT EXISTS definitions (
     hash TEXT PRIMARY KEY,
     body TEXT NOT NULL

@@ -13,6 +13,7 @@ from milepost.errors import OutboxFull
 __all__ = [
     "Published",
     "Read",
+    "append",
     "cancel_delayed",
     "chain_of",
     "delay",
@@ -68,20 +69,23 @@ def publish(connection: sqlite3.Connection, events: Sequence[Published], now: fl
         OutboxFull: when a consumer that refuses to lapse is too far behind.
     """
     refuse_if_full(connection, len(events))
-    new: list[bool] = []
-    for event in events:
-        known = connection.execute("SELECT 1 FROM published WHERE id = ?", (event.id,)).fetchone()
-        new.append(known is None)
-        if known is None:
-            added = connection.execute(
-                "INSERT INTO outbox (id, type, key, at, body) VALUES (?, ?, ?, ?, ?)",
-                (event.id, event.type, event.key, now, event.body),
-            )
-            connection.execute(
-                "INSERT INTO published (id, position, root) VALUES (?, ?, ?)", (event.id, added.lastrowid, event.root)
-            )
+    new = [append(connection, event, now) for event in events]
     trim(connection, size)
     return new
+
+
+def append(connection: sqlite3.Connection, event: Published, now: float) -> bool:
+    """Append an event, unless one of its id was; return whether it is new."""
+    if connection.execute("SELECT 1 FROM published WHERE id = ?", (event.id,)).fetchone() is not None:
+        return False
+    added = connection.execute(
+        "INSERT INTO outbox (id, type, key, at, body) VALUES (?, ?, ?, ?, ?)",
+        (event.id, event.type, event.key, now, event.body),
+    )
+    connection.execute(
+        "INSERT INTO published (id, position, root) VALUES (?, ?, ?)", (event.id, added.lastrowid, event.root)
+    )
+    return True
 
 
 def refuse_if_full(connection: sqlite3.Connection, more: int) -> None:

@@ -44,7 +44,7 @@ def write_commits(connection: sqlite3.Connection, decision: Decision, window: in
         _remove(connection, gone, decision.standings)
     _put(connection, [(commit, _next_counter(commit)) for commit in commits if not commit.removes])
     _remember(connection, [(commit.key, commit.seen) for commit in commits if commit.seen], window)
-    outbox.append(connection, [(commit.key, event) for commit in commits for event in commit.events])
+    outbox.append(connection, [event for commit in commits for event in commit.events])
 
 
 def _next_counter(commit: Commit) -> int:
@@ -97,7 +97,7 @@ def put_definitions(connection: sqlite3.Connection, definitions: Mapping[str, st
 
 def flush(connection: sqlite3.Connection) -> int:
     """Delete everything, and return the epoch that begins."""
-    for table in ("records", "rows", "seen", "definitions", "removals", "gone", "outbox"):
+    for table in ("records", "rows", "seen", "definitions", "removals", "gone", "outbox", "published"):
         connection.execute(f"DELETE FROM {table}")
     connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'epoch'")
     return read_epoch(connection)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal, NamedTuple
 
 from milepost._clock import Clock
+from milepost._partitions import partition_of
 from milepost.bus.envelope import Envelope
 from milepost.errors import InvalidDefinition
 
@@ -136,6 +137,18 @@ class Transport(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Disconnect."""
+
+    def rides_with(self, subject: str, key: str) -> bool:
+        """Whether an event gets into its place in the stream with the commit of a subject.
+
+        It is asked where the stream is the outbox, or in memory. A commit reaches the partition of its subject; where
+        all partitions lie in one place, every event gets there.
+
+        Args:
+            subject: the name of the subject that is committed.
+            key: what decides the event's partition.
+        """
+        return partition_of(subject, self.partitions) == partition_of(key, self.partitions)
 
     async def carries(self, store: object) -> bool:
         """Whether the outbox of a store IS this stream, so that its events need not be sent here."""
@@ -326,6 +339,17 @@ class Transport(ABC):
 
 class ImmediateTransport(Transport):
     """A transport in this process's memory: it appends without waiting."""
+
+    def rides_with(self, subject: str, key: str) -> bool:
+        return True
+
+    @abstractmethod
+    def refuse_if_full(self, more: int) -> None:
+        """Raise where events are not to be appended.
+
+        Raises:
+            OutboxFull: when a consumer that refuses to lapse is too far behind.
+        """
 
     @abstractmethod
     def append_new(self, envelope: Envelope) -> None:

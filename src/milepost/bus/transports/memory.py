@@ -93,10 +93,10 @@ class MemoryTransport(ImmediateTransport):
         return True
 
     async def append(self, envelopes: Sequence[Envelope]) -> list[bool]:
-        self._refuse_if_full(len(envelopes))
+        self.refuse_if_full(len(envelopes))
         return [self.append_now(envelope) for envelope in envelopes]
 
-    def _refuse_if_full(self, more: int) -> None:
+    def refuse_if_full(self, more: int) -> None:
         for consuming in self._consumers.values():
             most = consuming.settings.max_lag
             if consuming.settings.on_lag == "refuse" and most is not None:

@@ -94,6 +94,9 @@ class SQLiteTransport(Transport):
             return False
         return await anyio.to_thread.run_sync(_is_same_file, store.path, self.path)
 
+    def rides_with(self, subject: str, key: str) -> bool:
+        return True  # one table has all partitions
+
     # --- the stream -----------------------------------------------------------------------
 
     async def append(self, envelopes: Sequence[Envelope]) -> list[bool]:

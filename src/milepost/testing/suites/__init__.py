@@ -27,6 +27,7 @@ pytest.register_assert_rewrite(
             "data_stores",
             "following",
             "histories",
+            "looking_up",
             "naming",
             "properties",
             "racing",

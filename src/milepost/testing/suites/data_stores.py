@@ -11,6 +11,7 @@ from milepost.data_stores.base import BaseDataStore
 from milepost.errors import StoreLeased
 from milepost.records import Committed, Conflict, Revision
 from milepost.testing.suites.following import FollowingSuite
+from milepost.testing.suites.looking_up import LookupSuite
 from milepost.testing.suites.material import (
     DEFINITION,
     INCARNATION,
@@ -29,7 +30,7 @@ from milepost.testing.suites.records import RecordSuite
 __all__ = ["DataStoreSuite"]
 
 
-class DataStoreSuite(FollowingSuite, RecordSuite):
+class DataStoreSuite(FollowingSuite, LookupSuite, RecordSuite):
     """What every data store promises.
 
     ::

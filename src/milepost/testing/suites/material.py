@@ -75,6 +75,8 @@ class SuiteEvent:
     id: str
     type: str = "suite.happened"
     time: datetime = datetime(2024, 2, 29, 12, 30, 15, 123456, tzinfo=UTC)
+    subject: str | None = None
+    root: str | None = None
 
     def encoded(self) -> str:
         """Return the event as JSON text."""
