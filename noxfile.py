@@ -20,7 +20,7 @@ BARE = """
 import asyncio
 import importlib.util
 
-for driver in ("httpx", "prometheus_client", "pymongo", "redis", "rich", "typer"):
+for driver in ("faststream", "httpx", "prometheus_client", "pymongo", "redis", "rich", "typer"):
     assert importlib.util.find_spec(driver) is None, f"{driver} is installed: nothing is shown"
 
 import milepost
