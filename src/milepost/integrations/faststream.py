@@ -6,7 +6,7 @@ Messages drive trackers or become events of the bus; milestones and other events
 
     broker = NatsBroker("nats://localhost:4222")
     link = BrokerLink(broker, manager)
-    link.track("orders.paid", stream="ORDERS", durable="goals", group=lambda event: event.data["user_id"])
+    link.track("orders.paid", stream="ORDERS", durable="goals", pull_sub=True, group=lambda event: event.data["user"])
     link.publish("tracker.*_completed", to="milestones", stream="MILESTONES", durable="to nats")
 
     app = FastStream(broker, on_startup=[manager.start], on_shutdown=[manager.aclose])
@@ -41,7 +41,7 @@ from milepost.retries import RetryPolicy
 try:
     from faststream import AckPolicy, StreamMessage
     from faststream._internal.broker import BrokerUsecase
-    from faststream.exceptions import NackMessage, RejectMessage
+    from faststream.exceptions import AckMessage, NackMessage, RejectMessage
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] != "faststream":
         raise
@@ -185,14 +185,23 @@ class BrokerLink:
         place = " ".join(str(getattr(part, "name", part)) for part in address) or self._kind
         inbox = _Inbox(self, f"{what} {place}", place, work, event_id)
         subscriber: Any = self._broker.subscriber
+        policy = self._policy(subscription)
         # No reply: one to a JetStream publisher would look like the server's confirmation.
-        receives = subscriber(*address, ack_policy=AckPolicy.REJECT_ON_ERROR, no_reply=True, **subscription)
+        receives = subscriber(*address, ack_policy=policy, no_reply=True, **subscription)
 
         async def receive(body: Any) -> None:
             await inbox.receive(self._broker.context.get_local("message"), body)
 
         receive.__name__ = what
         receives(receive)
+
+    def _policy(self, subscription: Mapping[str, Any]) -> AckPolicy:
+        """Return how FastStream acknowledges: after the work, and as the exceptions say that an inbox raises."""
+        if self._kind == "nats" and not subscription.get("stream"):
+            return AckPolicy.MANUAL  # core NATS knows no acknowledging
+        if self._kind in ("kafka", "confluent"):
+            return AckPolicy.ACK  # Kafka knows no rejecting
+        return AckPolicy.REJECT_ON_ERROR
 
     # --- to the broker --------------------------------------------------------------------
 
@@ -268,6 +277,10 @@ class BrokerLink:
 
     # --- what an inbox asks for -----------------------------------------------------------
 
+    def refusal(self) -> Exception:
+        """Return what to raise for a message that is not to be delivered again."""
+        return AckMessage() if self._kind == "redis" else RejectMessage()  # Redis keeps what is rejected as pending
+
     async def given_back(self, place: str, error: Exception) -> None:
         """Hold a message that cannot be applied now, so that a broker that delivers it at once is not kept busy."""
         _log.warning("a message from %s is given back, to be delivered again: %s", place, error)
@@ -309,7 +322,7 @@ class _Inbox:
 
         Raises:
             NackMessage: when it is to be delivered again.
-            RejectMessage: when that would not help.
+            RejectMessage: when that would not help; for Redis AckMessage.
         """
         origin = origin_of(message, self._place)
         event: Event | None = None
@@ -322,7 +335,7 @@ class _Inbox:
             except Exception as error:
                 kept = unreadable(message, origin, _UNREADABLE, error) if event is None else event
                 await self._link.keep(self._handler, kept, error)
-                raise RejectMessage from error
+                raise self._link.refusal() from error
         except _PASSING as error:
             await self._link.given_back(origin.place, error)
             raise NackMessage from error
