@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -59,8 +60,9 @@ async def test_rabbitmq_counts_by_message_id(caplog: pytest.LogCaptureFixture) -
 
 async def without_id(message: IncomingMessage, parse: Callable[[IncomingMessage], Awaitable[Any]]) -> Any:
     """Take away the id that the stand-in gives to each message; RabbitMQ gives none."""
-    message.message_id = None
-    return await parse(message)
+    parsed = await parse(message)
+    parsed.raw_message = SimpleNamespace(routing_key=message.routing_key, message_id=None, locked=True)
+    return parsed
 
 
 async def test_an_event_id_of_ones_own() -> None:
