@@ -16,30 +16,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import Any, Final, Unpack
 
 from milepost.bus.envelope import Envelope
 from milepost.bus.handlers import Handler, HowToRun
-from milepost.errors import (
-    BackendUnavailable,
-    BrokerUnavailable,
-    CommitConflict,
-    InvalidDefinition,
-    ManagerClosed,
-    MissingExtra,
-    OutboxFull,
-    QueueOverflow,
-    StoreLeased,
-)
+from milepost.errors import InvalidDefinition, MissingExtra
 from milepost.events.types import Event
-from milepost.integrations.messages import STRUCTURED, Origin, event_of, origin_of, unreadable
+from milepost.integrations.inbox import UNREADABLE, Inbox, Work, changed
+from milepost.integrations.publications import Publication, kind_of
 from milepost.manager import TrackingManager
 from milepost.retries import RetryPolicy
 
 try:
-    from faststream import AckPolicy, StreamMessage
+    from faststream import AckPolicy
     from faststream._internal.broker import BrokerUsecase
     from faststream.exceptions import AckMessage, NackMessage, RejectMessage
 except ModuleNotFoundError as error:
@@ -51,24 +42,8 @@ __all__ = ["BrokerLink"]
 
 _log = logging.getLogger("milepost")
 
-_PASSING: Final = (
-    BackendUnavailable,
-    CommitConflict,
-    ManagerClosed,
-    OutboxFull,
-    QueueOverflow,
-    StoreLeased,
-)
-"""What is not the message's fault: the same message may be delivered again, later or to somebody else."""
-
-_UNREADABLE: Final = "message.unreadable"
-
 _WITHOUT_END: Final = RetryPolicy.exponential(None, start=0.1, most=10.0)
 _A_WHILE: Final = RetryPolicy.exponential(7, start=0.1, most=10.0)
-
-_CONFIRMATION_WITHIN: Final = 5.0
-
-Work = Callable[[Event], Awaitable[object]]
 
 
 class BrokerLink:
@@ -104,7 +79,7 @@ class BrokerLink:
         self._manager = manager
         self._bus = manager.bus
         self._pause = pause
-        self._kind = _kind_of(broker)
+        self._kind = kind_of(broker)
 
     # --- from the broker ------------------------------------------------------------------
 
@@ -167,7 +142,7 @@ class BrokerLink:
                 changes["type"] = type if isinstance(type, str) else type(event)
             if subject is not None:
                 changes["subject"] = subject if isinstance(subject, str) else subject(event)
-            await self._bus.publish(_changed(event, changes))
+            await self._bus.publish(changed(event, changes))
 
         self._subscribe("emit", address, work, event_id, subscription)
 
@@ -183,7 +158,7 @@ class BrokerLink:
             if option in subscription:
                 raise InvalidDefinition(f"{option} is not to be given: messages come one by one, acknowledged here")
         place = " ".join(str(getattr(part, "name", part)) for part in address) or self._kind
-        inbox = _Inbox(self, f"{what} {place}", place, work, event_id)
+        inbox = Inbox(self, f"{what} {place}", place, work, event_id)
         subscriber: Any = self._broker.subscriber
         policy = self._policy(subscription)
         # No reply: one to a JetStream publisher would look like the server's confirmation.
@@ -242,38 +217,11 @@ class BrokerLink:
             settings["stream"] = stream
         if how.get("durable") is not None and self._kind == "nats" and not settings.get("stream"):
             raise InvalidDefinition('durable needs stream="...", the JetStream stream: nobody confirms otherwise')
-        if settings.get("stream") and self._kind == "nats":
-            settings.setdefault("timeout", _CONFIRMATION_WITHIN)
-
-        async def publish(event: Event) -> None:
-            place = to if isinstance(to, str) else to(event)
-            if place is not None:
-                await self._send(event, place, settings)
-
+        publish = Publication(self._broker, to, settings)
         if how.get("retry") is None:
             how["retry"] = _A_WHILE if how.get("durable") is None else _WITHOUT_END
         how.setdefault("name", f"publish {' '.join(map(str, patterns))}")
         return self._bus.register(publish, patterns, takes_event=True, **how)
-
-    async def _send(self, event: Event, place: str, settings: Mapping[str, Any]) -> None:
-        headers = {"content-type": STRUCTURED, "message_id": event.id}
-        options: dict[str, Any] = {"correlation_id": event.root or event.id}
-        if self._kind == "nats":
-            headers["Nats-Msg-Id"] = event.id
-        elif self._kind == "rabbit":
-            options.update(message_id=event.id, content_type=STRUCTURED, persist=True)
-        elif self._kind in ("kafka", "confluent") and event.subject is not None:
-            options["key"] = event.subject.encode()
-        options.update(settings)
-        options["headers"] = {**headers, **options.get("headers", {})}
-        publish: Any = self._broker.publish
-        try:
-            await publish(event.encoded().encode(), place, **options)
-        except (TypeError, ValueError):
-            raise
-        except Exception as error:  # each broker's driver has a tree of its own
-            _log.warning("%s could not be published to %s: %r", event.type, place, error)
-            raise BrokerUnavailable(f"{place} does not take {event.type}: {error!r}") from error
 
     # --- what an inbox asks for -----------------------------------------------------------
 
@@ -281,16 +229,21 @@ class BrokerLink:
         """Return what to raise for a message that is not to be delivered again."""
         return AckMessage() if self._kind == "redis" else RejectMessage()  # Redis keeps what is rejected as pending
 
-    async def given_back(self, place: str, error: Exception) -> None:
-        """Hold a message that cannot be applied now, so that a broker that delivers it at once is not kept busy."""
+    async def given_back(self, place: str, error: Exception) -> Exception:
+        """Hold a message that cannot be applied now, so that a broker that delivers it at once is not kept busy.
+
+        Returns:
+            What to raise then.
+        """
         _log.warning("a message from %s is given back, to be delivered again: %s", place, error)
         await self._manager._clock.sleep(self._pause)
+        return NackMessage()
 
     def keeper(self, name: str, work: Work) -> Handler:
         """Register what runs messages again that were kept as failed deliveries."""
 
         async def again(event: Event) -> None:
-            if event.type == _UNREADABLE:
+            if event.type == UNREADABLE:
                 raise ValueError(event.data["reason"])
             # Outside of this run: what is published is the message itself, and nothing that it caused.
             await asyncio.get_running_loop().create_task(_run(work, event), context=Context())
@@ -302,74 +255,6 @@ class BrokerLink:
         """Keep a message as a failed delivery; return when it is kept."""
         await self._bus.start()
         await self._bus.failing.give_up(self._bus._deliverer, handler, Envelope.of(event), 1, error)
-
-
-class _Inbox:
-    """What one subscription does with its messages."""
-
-    def __init__(
-        self, link: BrokerLink, name: str, place: str, work: Work, event_id: Callable[[Event], str] | None
-    ) -> None:
-        self._link = link
-        self._place = place
-        self._work = work
-        self._event_id = event_id
-        self._handler = link.keeper(name, work)
-        self._has_warned = False
-
-    async def receive(self, message: StreamMessage[Any], body: Any) -> None:
-        """Do what a message says.
-
-        Raises:
-            NackMessage: when it is to be delivered again.
-            RejectMessage: when that would not help; for Redis AckMessage.
-        """
-        origin = origin_of(message, self._place)
-        event: Event | None = None
-        try:
-            try:
-                event = self._event_of(message, body, origin)
-                await self._work(event)
-            except _PASSING:
-                raise
-            except Exception as error:
-                kept = unreadable(message, origin, _UNREADABLE, error) if event is None else event
-                await self._link.keep(self._handler, kept, error)
-                raise self._link.refusal() from error
-        except _PASSING as error:
-            await self._link.given_back(origin.place, error)
-            raise NackMessage from error
-
-    def _event_of(self, message: StreamMessage[Any], body: Any, origin: Origin) -> Event:
-        event, is_known_again = event_of(message, body, origin)
-        if self._event_id is not None:
-            return _changed(event, {"id": self._event_id(event)})
-        if not is_known_again and origin.comes_again and not self._has_warned:
-            self._has_warned = True
-            _log.warning("messages from %s have no id: one that is delivered again counts again; "
-                         "give event_id=..., or have their publisher set a message id", origin.place)  # fmt: skip
-        return event
-
-
-def _kind_of(broker: BrokerUsecase[Any, Any, Any]) -> str:
-    """Return which of FastStream's packages a broker is from: ``nats``, ``rabbit``, ``kafka``, …"""
-    for cls in type(broker).__mro__:
-        package, _, rest = cls.__module__.partition(".")
-        if package == "faststream":
-            return rest.partition(".")[0]
-    return ""
-
-
-def _changed(event: Event, changes: Mapping[str, Any]) -> Event:
-    """Return an event with some fields changed, which are checked.
-
-    Raises:
-        ValueError: when one is not what it should be.
-    """
-    if not changes:
-        return event
-    fields = {name: getattr(event, name) for name in Event.model_fields}
-    return Event(**{**fields, **changes})
 
 
 async def _run(work: Work, event: Event) -> None:
