@@ -33,7 +33,7 @@ async def opened(port: int, folder: Path) -> AsyncGenerator[Turn, None]:
         nonlocal handled
         handled += 1
 
-    async def turn(jobs: int) -> float:
+    async def turn(jobs: int, publishers: int) -> float:
         worker = Worker(
             [func(handle, name="handle", keep_result=0)],
             redis_settings=settings, max_jobs=MOST_JOBS, poll_delay=POLL_DELAY, handle_signals=False,
@@ -46,7 +46,7 @@ async def opened(port: int, folder: Path) -> AsyncGenerator[Turn, None]:
             return handled == target and await pool.zcard("arq:queue") == 0
 
         began = time.perf_counter()
-        await publish_all(jobs, lambda number: pool.enqueue_job("handle", number))
+        await publish_all(jobs, publishers, lambda number: pool.enqueue_job("handle", number))
         ended = await until(is_done)
         working.cancel()
         await asyncio.wait([working])

@@ -1,4 +1,4 @@
-"""bubus: in memory, so that nothing survives its process."""
+"""bubus: in memory, so that nothing survives its process; it publishes without waiting, as many as it takes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def opened(port: int, folder: Path) -> AsyncGenerator[Turn, None]:
 
     bus.on(Job, handle)
 
-    async def turn(jobs: int) -> float:
+    async def turn(jobs: int, publishers: int) -> float:
         target = handled + jobs
         began = time.perf_counter()
         for first in range(0, jobs, AT_A_TIME):

@@ -6,16 +6,16 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
-__all__ = ["PEERS_FOLDER", "Measured", "measure"]
+__all__ = ["PEERS_FOLDER", "Entry", "Measured", "measure"]
 
 PEERS_FOLDER: Final = "MILEPOST_PEERS"
 """Names a folder of environments: a contender whose name is there is run by the Python in it."""
@@ -23,12 +23,20 @@ PEERS_FOLDER: Final = "MILEPOST_PEERS"
 _ROOT: Final = Path(__file__).parents[2]
 
 
+class Entry(NamedTuple):
+    """What a contender does in a turn."""
+
+    name: str
+    publishers: int
+    jobs: int
+
+
 @dataclass
 class Measured:
     """What came out."""
 
-    rates: dict[str, float] = field(default_factory=dict)
-    """Jobs a second, the median of the turns."""
+    rates: dict[tuple[str, int], float] = field(default_factory=dict)
+    """Jobs a second, the median of the turns, by name and number of publishers."""
     versions: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     """Who is not installed."""
@@ -67,13 +75,13 @@ class _Contender:
             self._process.kill()
         await self._process.communicate(b"")  # closes its input, which ends it
 
-    async def turn(self, jobs: int) -> float:
+    async def turn(self, entry: Entry) -> float:
         """Let it do so many jobs; return how many a second."""
         assert self._process is not None
         assert self._process.stdin is not None
-        self._process.stdin.write(b"%d\n" % jobs)
+        self._process.stdin.write(b"%d %d\n" % (entry.jobs, entry.publishers))
         said = await self._hear()
-        return jobs / float(said["seconds"])
+        return entry.jobs / float(said["seconds"])
 
     async def _hear(self) -> dict[str, Any]:
         assert self._process is not None
@@ -94,36 +102,36 @@ def _interpreter(name: str) -> str:
     return sys.executable
 
 
-async def measure(jobs: Mapping[str, int], port: int, repeats: int) -> Measured:
+async def measure(entries: Sequence[Entry], port: int, repeats: int) -> Measured:
     """Let contenders take turns; those that are not installed are left out.
 
     Every other round runs backwards, so that nobody always has the same neighbour. Nobody but the one whose turn it
     is has work.
 
     Args:
-        jobs: how many each does in a turn, by name.
+        entries: who does what.
         port: where a Redis server listens, for those that need one.
         repeats: how many turns each has; one more, the first, is not counted.
     """
     measured = Measured()
-    turns: dict[str, list[float]] = {}
+    turns: dict[Entry, list[float]] = {}
     async with AsyncExitStack() as stack:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="milepost-benchmark-")))
-        present: list[_Contender] = []
-        for name in jobs:
+        present: dict[str, _Contender] = {}
+        for name in dict.fromkeys(entry.name for entry in entries):
             folder = scratch / name
             folder.mkdir()
             contender = await stack.enter_async_context(_Contender(name, port, folder))
             if contender.is_there:
-                present.append(contender)
+                present[name] = contender
                 measured.versions[name] = contender.version
-                turns[name] = []
             else:
                 measured.missing.append(name)
+        playing = [entry for entry in entries if entry.name in present]
         for turn in range(repeats + 1):
-            for contender in reversed(present) if turn % 2 else present:
-                rate = await contender.turn(jobs[contender.name])
+            for entry in reversed(playing) if turn % 2 else playing:
+                rate = await present[entry.name].turn(entry)
                 if turn:
-                    turns[contender.name].append(rate)
-    measured.rates = {name: median(rates) for name, rates in turns.items()}
+                    turns.setdefault(entry, []).append(rate)
+    measured.rates = {(entry.name, entry.publishers): median(rates) for entry, rates in turns.items()}
     return measured

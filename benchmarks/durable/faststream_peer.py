@@ -32,14 +32,14 @@ async def opened(port: int, folder: Path) -> AsyncGenerator[Turn, None]:
     client = await broker.connect()
     await broker.start()
 
-    async def turn(jobs: int) -> float:
+    async def turn(jobs: int, publishers: int) -> float:
         target = handled + jobs
 
         async def is_done() -> bool:
             return handled == target and (await client.xpending(STREAM, GROUP))["pending"] == 0
 
         began = time.perf_counter()
-        await publish_all(jobs, lambda number: broker.publish({"number": number}, stream=STREAM))
+        await publish_all(jobs, publishers, lambda number: broker.publish({"number": number}, stream=STREAM))
         return await until(is_done) - began
 
     yield turn

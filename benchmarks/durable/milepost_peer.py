@@ -17,12 +17,11 @@ SUBJECTS = 100
 
 
 @asynccontextmanager
-async def opened(url: str, at_once: bool, port: int, folder: Path) -> AsyncGenerator[Turn, None]:
-    """Open a bus on a transport.
+async def opened(url: str, port: int, folder: Path) -> AsyncGenerator[Turn, None]:
+    """Open a bus on a transport; without any publisher all jobs are published by one call.
 
     Args:
         url: where events are kept.
-        at_once: whether all are published by one call.
         port: where a Redis server listens.
         folder: where files are kept.
     """
@@ -34,13 +33,13 @@ async def opened(url: str, at_once: bool, port: int, folder: Path) -> AsyncGener
         nonlocal handled
         handled += 1
 
-    async def turn(jobs: int) -> float:
+    async def turn(jobs: int, publishers: int) -> float:
         target = handled + jobs
         began = time.perf_counter()
-        if at_once:
-            await bus.publish_many(Event("job", {"number": n}, subject=f"s{n % SUBJECTS}") for n in range(jobs))
+        if publishers:
+            await publish_all(jobs, publishers, lambda n: bus.emit("job", f"s{n % SUBJECTS}", {"number": n}))
         else:
-            await publish_all(jobs, lambda n: bus.emit("job", f"s{n % SUBJECTS}", {"number": n}))
+            await bus.publish_many(Event("job", {"number": n}, subject=f"s{n % SUBJECTS}") for n in range(jobs))
         await bus.settle()
         ended = time.perf_counter()
         assert handled == target
@@ -50,12 +49,7 @@ async def opened(url: str, at_once: bool, port: int, folder: Path) -> AsyncGener
         yield turn
 
 
-_REDIS = "redis://127.0.0.1:{port}/2"
-_SQLITE = "sqlite:///{folder}/jobs.db"
-
 CONTENDERS = {
-    "milepost-redis": partial(opened, _REDIS, False),
-    "milepost-redis-at-once": partial(opened, _REDIS, True),
-    "milepost-sqlite": partial(opened, _SQLITE, False),
-    "milepost-sqlite-at-once": partial(opened, _SQLITE, True),
+    "milepost-redis": partial(opened, "redis://127.0.0.1:{port}/2"),
+    "milepost-sqlite": partial(opened, "sqlite:///{folder}/jobs.db"),
 }

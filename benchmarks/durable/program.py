@@ -1,7 +1,8 @@
 """One contender in a process of its own: ``python -m benchmarks.durable.program saq 6379 FOLDER``.
 
-Says what it is, and then for each number of jobs that it reads how many seconds they took. A peer may need another
-environment than milepost, so that nothing of milepost's is imported but by milepost's own contenders.
+Says what it is, and then for each pair of numbers that it reads, of jobs and of publishers, how many seconds they
+took. A peer may need another environment than milepost, so that nothing of milepost's is imported but by milepost's
+own contenders.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from pathlib import Path
 
 __all__ = ["Turn"]
 
-Turn = Callable[[int], Awaitable[float]]
-"""Publishes, handles and acknowledges so many jobs; returns the seconds that took."""
+Turn = Callable[[int, int], Awaitable[float]]
+"""Publishes so many jobs by so many publishers at a time, handles and acknowledges them; returns the seconds."""
 
 Opening = Callable[[int, Path], AbstractAsyncContextManager[Turn]]
 
 
 async def main(name: str, port: int, folder: Path) -> None:
-    package = name.partition("-")[0]
+    package = name.partition("-")[0]  # milepost has several
     try:
         opening: Opening = import_module(f"benchmarks.durable.{package}_peer").CONTENDERS[name]
     except ModuleNotFoundError as error:
@@ -33,7 +34,8 @@ async def main(name: str, port: int, folder: Path) -> None:
     async with opening(port, folder) as turn:
         say(ready=version(package))
         while line := await asyncio.to_thread(sys.stdin.readline):  # leases are renewed while others have their turn
-            say(seconds=await turn(int(line)))
+            jobs, publishers = map(int, line.split())
+            say(seconds=await turn(jobs, publishers))
 
 
 def say(**what: object) -> None:

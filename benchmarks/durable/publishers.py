@@ -1,4 +1,4 @@
-"""How contenders publish, by many publishers at once as a web server would, and learn that all is done."""
+"""How contenders publish, by one publisher or by many at once, and learn that all is done."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-__all__ = ["PUBLISHERS", "publish_all", "until"]
-
-PUBLISHERS: Final = 50
-"""How many publish at a time; each contender that can be awaited is slower with fewer."""
+__all__ = ["publish_all", "until"]
 
 _POLL: Final = 0.002
 """Seconds between two looks at whether a contender is done."""
 
 
-async def publish_all(jobs: int, publish: Callable[[int], Awaitable[object]]) -> None:
-    """Publish numbered jobs, one by one for each publisher.
+async def publish_all(jobs: int, publishers: int, publish: Callable[[int], Awaitable[object]]) -> None:
+    """Publish numbered jobs, each publisher one after the other.
 
     Args:
         jobs: how many.
+        publishers: how many of them at a time.
         publish: publishes one.
     """
     numbers = iter(range(jobs))
@@ -29,7 +27,7 @@ async def publish_all(jobs: int, publish: Callable[[int], Awaitable[object]]) ->
         for number in numbers:
             await publish(number)
 
-    await asyncio.gather(*(publisher() for _ in range(PUBLISHERS)))
+    await asyncio.gather(*(publisher() for _ in range(publishers)))
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> float:

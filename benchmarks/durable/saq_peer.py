@@ -29,7 +29,7 @@ async def opened(port: int, folder: Path) -> AsyncGenerator[Turn, None]:
         nonlocal handled
         handled += 1
 
-    async def turn(jobs: int) -> float:
+    async def turn(jobs: int, publishers: int) -> float:
         worker = Worker(queue, [("handle", handle)], concurrency=CONCURRENCY)
         working = asyncio.create_task(worker.start())
         await asyncio.sleep(0.2)  # it has begun to wait for jobs
@@ -40,7 +40,7 @@ async def opened(port: int, folder: Path) -> AsyncGenerator[Turn, None]:
 
         began = time.perf_counter()
         # No result is waited for, so none is kept.
-        await publish_all(jobs, lambda number: queue.enqueue("handle", number=number, ttl=-1))
+        await publish_all(jobs, publishers, lambda number: queue.enqueue("handle", number=number, ttl=-1))
         ended = await until(is_done)
         worker.event.set()
         await working
