@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from faststream.nats import JStream, NatsBroker
 
@@ -76,9 +77,9 @@ async def main(port: int, folder: Path) -> None:
         await mailer.start()
         await broker.start()
         for number, (customer, total) in enumerate([("ann", 60), ("bob", 5), ("ann", 30), ("bob", 5), ("ann", 10)]):
-            order = {"customer": customer, "total": total}
+            order: dict[str, Any] = {"customer": customer, "total": total}
             await shop.publish(order, "orders.paid", stream="SHOP", headers={"Nats-Msg-Id": f"order {number}"})
-        again = {"customer": "ann", "total": 10}
+        again: dict[str, Any] = {"customer": "ann", "total": 10}
         await shop.publish(again, "orders.paid", stream="SHOP", headers={"message_id": "order 4"})  # the shop retries
         await shop.publish(["no", "order"], "orders.paid", stream="SHOP")
 
