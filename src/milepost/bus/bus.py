@@ -25,6 +25,7 @@ from milepost.bus.lines import Lines
 from milepost.bus.looking_back import LookingBack
 from milepost.bus.parts import Again
 from milepost.bus.publishing import Publishing
+from milepost.bus.relaying import relay_between
 from milepost.bus.run import current_run
 from milepost.bus.streams import EventStream
 from milepost.bus.transports.base import Consumer, ImmediateTransport, Transport
@@ -139,6 +140,7 @@ class EventBus(Publishing, Jobs, LookingBack):
         self._declared: dict[str, Consumer] = {}
         self._declares = False
         self._outgoing.clear()
+        self._relay = None
         self._is_sending = False
         self._running = False
         self._closed = False
@@ -221,6 +223,11 @@ class EventBus(Publishing, Jobs, LookingBack):
     async def _start(self) -> None:
         await self.transport.open(self._clock)
         self._carries_outbox = self.store is not None and await self.transport.carries(self.store)
+        if self._immediate is None and self.transport.lasting and not self._carries_outbox:
+            self._relay = relay_between(self.store, self.transport, self._clock, self._wake_consumers)
+            if self._relay is not None:
+                await self._relay.begin()
+                _ = self._tasks.spawn(self._relay.run(), "moving tracker events on")
         self._running = True
         for consumer in self._declared.values():
             await self.transport.declare(consumer)
@@ -252,6 +259,8 @@ class EventBus(Publishing, Jobs, LookingBack):
         self._note_shape()
         try:
             with anyio.move_on_after(self._close_timeout):
+                if self._relay is not None:
+                    await self._relay.settle()
                 for lines, _ in self._former:
                     await lines.settle()
                 await self._lines.settle()
@@ -292,6 +301,8 @@ class EventBus(Publishing, Jobs, LookingBack):
         await self.start()
         before: tuple[int, ...] | None = None
         while before != (before := self._so_far()) or self._lines.pending or self._is_sending:
+            if self._relay is not None:
+                await self._relay.settle()
             for lines in (self._lines, *(lines for lines, _ in self._former)):
                 await lines.settle()
             await asyncio.sleep(0)
@@ -328,10 +339,13 @@ class EventBus(Publishing, Jobs, LookingBack):
     def _accept(self, envelope: Envelope) -> None:
         for stream in self._streams:
             stream.offer(envelope)
-        for consumer in self._consumers.values():
-            consumer.wake()
+        self._wake_consumers()
         if self._local.find(envelope.type) or self.event_layers:
             self._lines.accept(envelope)
+
+    def _wake_consumers(self) -> None:
+        for consumer in self._consumers.values():
+            consumer.wake()
 
     def _handle(self, item: Envelope | Again) -> Awaitable[None]:
         if isinstance(item, Again):
