@@ -1,9 +1,10 @@
-"""Several processes share work through one SQLite file, and one of them is killed in the middle.
+"""Several processes share work through one SQLite file, or one Redis, and one of them is killed in the middle.
 
 Each job is done at least once, in order for each customer. What a process had not acknowledged when it was
 killed another one does again; what a job emits is not doubled by that.
 
     python examples/15_shared_work.py
+    python examples/15_shared_work.py redis://localhost
 """
 
 import asyncio
@@ -12,20 +13,25 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from milepost import Event, EventBus, EventContext, Pace, SQLiteTransport
+from milepost import Event, EventBus, EventContext, Pace, RedisTransport, SQLiteTransport, Transport
 
 CUSTOMERS = 6
 JOBS = 120
 
 
-def bus_over(path: str) -> EventBus:
+def bus_over(place: str) -> EventBus:
+    transport: Transport
+    if "://" in place:
+        transport = RedisTransport.from_url(place, key_prefix="shared-work")
+    else:
+        transport = SQLiteTransport(place, synchronous="NORMAL")
     # The work of a process that dies is taken over within a second.
-    return EventBus(SQLiteTransport(path, synchronous="NORMAL"), pace=Pace(lease=1.0, poll=0.02, in_flight=12))
+    return EventBus(transport, pace=Pace(lease=1.0, poll=0.02, in_flight=12))
 
 
-async def work(path: str) -> None:
+async def work(place: str) -> None:
     """What each process does."""
-    bus = bus_over(path)
+    bus = bus_over(place)
 
     @bus.on("invoice.requested", durable="invoices")
     async def write_invoice(ctx: EventContext) -> None:
@@ -37,25 +43,27 @@ async def work(path: str) -> None:
         await asyncio.Event().wait()  # until it is ended
 
 
-async def begin(path: str) -> asyncio.subprocess.Process:
-    process = await asyncio.create_subprocess_exec(sys.executable, __file__, path, stdout=asyncio.subprocess.PIPE)
+async def begin(place: str) -> asyncio.subprocess.Process:
+    command = [sys.executable, __file__, "work", place]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     await process.stdout.readline()
     return process
 
 
-async def main() -> None:
+async def main(place: str | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder, "work.db"))
-        processes = [await begin(path) for _ in range(3)]
-        async with bus_over(path) as bus:
+        place = place or str(Path(folder, "work.db"))
+        processes = [await begin(place) for _ in range(3)]
+        async with bus_over(place) as bus:
+            before = await bus.cursor()
             await bus.publish_many(
                 Event("invoice.requested", {"n": n // CUSTOMERS}, subject=f"customer:{n % CUSTOMERS}")
                 for n in range(JOBS)
             )
             print(f"{JOBS} jobs for {CUSTOMERS} customers, {len(processes)} processes")
             written: list[Event] = []
-            async with bus.subscribe("invoice.written", after="") as events:
+            async with bus.subscribe("invoice.written", after=before) as events:
                 async for event in events:
                     written.append(event)
                     if len(written) == JOBS // 4:
@@ -78,4 +86,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(sys.argv[1]) if len(sys.argv) > 1 else main())
+    asyncio.run(work(sys.argv[2]) if sys.argv[1:2] == ["work"] else main(*sys.argv[1:]))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from milepost.bus.transports.base import Consumer as Consumer
     from milepost.bus.transports.base import Transport as Transport
     from milepost.bus.transports.memory import MemoryTransport as MemoryTransport
+    from milepost.bus.transports.redis import RedisTransport as RedisTransport
     from milepost.bus.transports.sqlite import SQLiteTransport as SQLiteTransport
     from milepost.changes.actors import tracking_actor as tracking_actor
     from milepost.changes.attributes import TrackedAttributes as TrackedAttributes
@@ -310,6 +311,7 @@ _NAMES = {
     "milepost.bus.trace": "TraceNode",
     "milepost.bus.transports.base": "Consumer Transport",
     "milepost.bus.transports.memory": "MemoryTransport",
+    "milepost.bus.transports.redis": "RedisTransport",
     "milepost.bus.transports.sqlite": "SQLiteTransport",
     "milepost.conditions.base": "BaseCondition",
     "milepost.conditions.combinators": "AllOf AnyOf Not",
@@ -453,6 +455,7 @@ __all__ = [
     "QueueOverflow",
     "RecordTooLarge",
     "RedisDataCache",
+    "RedisTransport",
     "Rejected",
     "ResetPolicy",
     "RetryPolicy",

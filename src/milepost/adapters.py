@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from milepost.backends.schemes import REDIS_SCHEMES
 from milepost.data_caches.base import BaseDataCache, LeadingCache
 from milepost.data_caches.memory import MemoryDataCache
 from milepost.data_stores.base import BaseDataStore
@@ -18,15 +19,6 @@ __all__ = ["Arrangement", "Write", "arrange", "cache_from_url", "store_from_url"
 Write = Literal["through", "behind"]
 
 _REPLICAS: Final = 100_000
-_REDIS_SCHEMES: Final = (
-    "redis",
-    "rediss",
-    "unix",
-    "redis+cluster",
-    "rediss+cluster",
-    "redis+sentinel",
-    "rediss+sentinel",
-)
 
 
 class Arrangement(NamedTuple):
@@ -93,11 +85,11 @@ def cache_from_url(url: str) -> BaseDataCache:
     scheme = _parts("cache_url", url).scheme
     if scheme == "memory":
         return MemoryDataCache()
-    if scheme in _REDIS_SCHEMES:
+    if scheme in REDIS_SCHEMES:
         from milepost.data_caches.redis import RedisDataCache
 
         return RedisDataCache.from_url(url)
-    schemes = ", ".join(f"{name}://" for name in ("memory", *_REDIS_SCHEMES))
+    schemes = ", ".join(f"{name}://" for name in ("memory", *REDIS_SCHEMES))
     raise InvalidDefinition(f"cache_url must begin with one of {schemes}, got one with {scheme!r}")
 
 

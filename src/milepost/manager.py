@@ -95,7 +95,8 @@ class TrackingManager(Announcer):
     Args:
         data_cache: where this process works; by default memory.
         data_store: where records last; by default memory, which does not.
-        bus: the event bus, or the transport of one; by default a bus in memory. The manager starts and closes it.
+        bus: the event bus, or the transport of one; by default a bus in memory, which goes on in the Redis of the
+            cache, if that is one, when a durable consumer is declared. The manager starts and closes it.
         write: ``"through"``: a call is acknowledged when the store has committed.
             ``"behind"``: when the cache has; the store follows ``flush_interval`` later.
         clock: what time it is; by default the machine's. :class:`milepost.testing.ManualClock` is for tests.
@@ -181,6 +182,7 @@ class TrackingManager(Announcer):
         """Return the bus that was given, or one over the transport that was; in memory where neither was."""
         from milepost.bus.bus import EventBus
         from milepost.bus.run import current_cause
+        from milepost.bus.transports.urls import transport_beside
 
         given = self._bus_given
         bus = (
@@ -188,7 +190,9 @@ class TrackingManager(Announcer):
             if isinstance(given, EventBus)
             else EventBus(given, clock=self._clock, close_timeout=self._close_timeout)
         )
-        bus.store = self.data_store
+        bus.store = self.data_store if isinstance(self.data_cache, MemoryDataCache) else self.data_cache
+        if given is None and not isinstance(self.data_cache, MemoryDataCache):
+            bus.offer = transport_beside(self.data_cache)
         bus.subjects = self._keeper
         self._keeper.cause = current_cause
         return bus
@@ -206,7 +210,8 @@ class TrackingManager(Announcer):
         Args:
             cache_url: where this process works.
             store_url: where records last.
-            bus_url: where events of the bus are kept; None for memory.
+            bus_url: where events of the bus are kept: ``memory://``, ``sqlite:///events.db`` or a Redis; None for
+                memory. The Redis of ``cache_url`` has tracker events in the stream with what caused them.
             **settings: as for the class.
 
         Raises:

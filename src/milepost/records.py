@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from milepost._clock import Clock
-from milepost.errors import BackendUnavailable
+from milepost.errors import BackendUnavailable, OutboxFull
 
 __all__ = [
     "Authority",
@@ -305,10 +305,10 @@ class NotHeld(NamedTuple):
 class Undecided(NamedTuple):
     """For this record the backend did not answer, while it did for others; ``error`` says what that means.
 
-    ``CommitUncertain``: it may have been applied. Otherwise nothing was changed.
+    ``CommitUncertain``: it may have been applied. Otherwise nothing was changed, and with ``OutboxFull`` will not be.
     """
 
-    error: BackendUnavailable
+    error: BackendUnavailable | OutboxFull
 
 
 Outcome = Committed | Conflict | Duplicate | NeedDefinitions | StaleEpoch | TooLarge | NotHeld | Undecided

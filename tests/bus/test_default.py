@@ -8,10 +8,24 @@ from typing import Any
 
 import pytest
 
-from milepost import Event, EventBus, InvalidDefinition, RetryPolicy, SQLiteTransport, default
+from milepost import (
+    CountTracker,
+    Event,
+    EventBus,
+    EventContext,
+    InvalidDefinition,
+    MongoDBDataStore,
+    RedisDataCache,
+    RedisTransport,
+    RetryPolicy,
+    SQLiteTransport,
+    default,
+)
 from milepost.default import event_bus, event_handler, init
 from milepost.testing import ManualClock
 from milepost.testing.suites.transports import eventually
+from tests.servers.mongodb import MongoServer
+from tests.servers.valkey import ValkeyServer, command
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +87,36 @@ async def test_event_config(tmp_path: Path) -> None:
         assert attempts == [1, 1]
         assert [failed.consumer for failed in await event_bus.get_failed_jobs()] == ["billing"]
         assert event_bus.retry == RetryPolicy(max_retries=1, interval_max=0)
+
+
+async def test_redis_and_mongodb(redis_server: ValkeyServer, mongodb: MongoServer) -> None:
+    """With a Redis and a MongoDB, Redis is the cache and carries the events; the queue is shared through it."""
+    command(redis_server.port, "FLUSHALL")
+    uri, database = f"redis://127.0.0.1:{redis_server.port}/14", mongodb.new_database()
+    config = {"queue_name": "billing", "retry_policy": {"max_retries": 3}}
+    heard: list[str] = []
+
+    @event_bus.on("tracker.all_completed", "user.*", name="bill")
+    async def bill(ctx: EventContext) -> None:
+        heard.append(f"{ctx.event_type} of {ctx.subject.name}")
+
+    settings = {"mongo_uri": mongodb.url, "database": database, "redis_uri": uri, "event_config": config}
+    async with init(**settings) as manager:
+        assert isinstance(manager.data_cache, RedisDataCache)
+        assert isinstance(manager.data_store, MongoDBDataStore)
+        assert isinstance(event_bus.transport, RedisTransport)
+        assert await event_bus.transport.carries(manager.data_cache)
+        await manager.add_tracker("u", CountTracker(name="n", target=1))
+        await manager.track("u", {})
+        await event_bus.publish(Event("user.paid", subject="u"))
+        await manager.settle()
+        assert heard == ["tracker.all_completed of u", "user.paid of u"]
+        assert (await event_bus.status()).lags == {"billing": 0}
+        later = await event_bus.publish(Event("user.reminded", subject="u"), delay=3600)
+    async with init(**settings):
+        assert await event_bus.cancel(later)
+        await event_bus.settle()
+    assert len(heard) == 2
 
 
 @pytest.mark.parametrize(

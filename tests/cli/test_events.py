@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from milepost import EventBus, EventContext, SQLiteTransport
+from milepost import EventBus, EventContext, RedisTransport, SQLiteTransport
 from milepost.testing import ManualClock
 from tests.cli.program import Run, only_line
+from tests.servers.valkey import ValkeyServer, command
 
 DATABASE = "milepost.db"
+OpenBus = Callable[..., EventBus]
 
 
-def bus_in(folder: Path, clock: ManualClock | None = None) -> EventBus:
-    """Return a bus over the database that the program uses by default."""
-    return EventBus(SQLiteTransport(folder / DATABASE, synchronous="OFF"), clock=clock)
+@pytest.fixture(params=["sqlite", "redis"])
+def bus_there(request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> OpenBus:
+    """Makes buses over the database that the program uses: the default one, or one that the environment names."""
+    if request.param == "sqlite":
+        return lambda **settings: EventBus(SQLiteTransport(folder / DATABASE, synchronous="OFF"), **settings)
+    server: ValkeyServer = request.getfixturevalue("redis_server")
+    command(server.port, "FLUSHALL")
+    url = f"redis://127.0.0.1:{server.port}"
+    monkeypatch.setenv("MILEPOST_DATABASE", url)
+    return lambda **settings: EventBus(RedisTransport.from_url(url), **settings)
 
 
 @pytest.fixture
-def failed(folder: Path) -> list[str]:
+def failed(bus_there: OpenBus) -> list[str]:
     """A database in which two jobs have failed; their ids."""
 
     async def fail() -> list[str]:
-        async with bus_in(folder, ManualClock(1_750_000_000)) as bus:
+        async with bus_there(clock=ManualClock(1_750_000_000)) as bus:
 
             @bus.on("order.*", "mail", durable="workers", name="work")
             async def work(ctx: EventContext) -> None:
@@ -73,24 +83,26 @@ def test_failed_deliveries_are_removed(milepost: Run, failed: list[str]) -> None
     assert "nothing has failed" in milepost("failed", "list").err
 
 
-@pytest.mark.parametrize("command", ["retry", "remove"])
+@pytest.mark.parametrize("what", ["retry", "remove"])
 @pytest.mark.usefixtures("failed")
-def test_either_ids_or_a_pattern(milepost: Run, command: str) -> None:
+def test_either_ids_or_a_pattern(milepost: Run, what: str) -> None:
     """Naming nothing, or both, is refused in one line."""
     for arguments in ((), ("x", "--all", "*")):
-        ran = milepost("failed", command, *arguments)
+        ran = milepost("failed", what, *arguments)
         assert ran.status == 2
         assert "--all PATTERN" in only_line(ran.err)
 
 
-def test_failed_deliveries_are_run_again_where_their_handler_is(milepost: Run, failed: list[str], folder: Path) -> None:
+def test_failed_deliveries_are_run_again_where_their_handler_is(
+    milepost: Run, failed: list[str], bus_there: OpenBus
+) -> None:
     """The program only asks: a process that has the handler runs the job, and it leaves the list."""
     assert only_line(milepost("failed", "retry", failed[0]).out) == "1 delivery will be run again"
     assert "to be run again" in milepost("failed", "list", "order.*").out
     done: list[str] = []
 
     async def work_off() -> None:
-        async with bus_in(folder) as bus:
+        async with bus_there() as bus:
             happened = asyncio.Event()
 
             @bus.on("order.*", "mail", durable="workers", name="work")
@@ -115,3 +127,11 @@ def test_a_database_that_is_not_there(milepost: Run) -> None:
         ran = milepost(*arguments)
         assert ran.status == 2
         assert "there is no database milepost.db" in only_line(ran.err)
+
+
+def test_a_password_is_not_shown(milepost: Run, redis_server: ValkeyServer) -> None:
+    """What a message says of a database by its URL leaves the password out."""
+    command(redis_server.port, "FLUSHALL")
+    command(redis_server.port, "ACL", "SETUSER", "reader", "on", ">se/cret", "~*", "&*", "+@all")
+    ran = milepost("events", "--database", f"redis://reader:se%2Fcret@127.0.0.1:{redis_server.port}")
+    assert only_line(ran.err) == f"no event matches in redis://127.0.0.1:{redis_server.port}"

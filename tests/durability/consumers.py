@@ -25,7 +25,7 @@ class Handled(NamedTuple):
 class Consuming:
     """A process that works for the durable consumer ``workers``."""
 
-    def __init__(self, path: Path, log: Path, **order: Any) -> None:
+    def __init__(self, place: dict[str, Any], log: Path, **order: Any) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-W", "error", str(CONSUMER)],
             stdin=subprocess.PIPE,
@@ -33,7 +33,7 @@ class Consuming:
             stderr=subprocess.PIPE,
             text=True,
         )
-        order = {"path": str(path), "log": str(log), "lease": 1.0, "patterns": ["job"], **order}
+        order = {"place": place, "log": str(log), "lease": 1.0, "patterns": ["job"], **order}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(order) + "\n")

@@ -7,10 +7,12 @@ import signal
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from milepost import CountTracker, Event, EventBus, SQLiteDataStore, SQLiteTransport, TrackingManager
+from milepost import CountTracker, Event, EventBus, RedisDataCache, SQLiteDataStore, TrackingManager
+from tests.durability.consumer import transport_at
 from tests.durability.consumers import Consuming, handled, out_of_order
 from tests.durability.doses import dose, seeded
 
@@ -32,21 +34,29 @@ async def until_done(bus: EventBus) -> None:
             await asyncio.sleep(0.02)
 
 
-def bus_over(path: Path) -> EventBus:
+def bus_over(place: dict[str, Any]) -> EventBus:
     """Return a bus that publishes and consumes nothing."""
-    return EventBus(SQLiteTransport(path, synchronous="OFF", partitions=8))
+    return EventBus(transport_at(place))
+
+
+def manager_over(place: dict[str, Any]) -> TrackingManager:
+    """Return a manager whose outbox is the stream of that place."""
+    if "path" in place:
+        return TrackingManager(data_store=SQLiteDataStore(place["path"], synchronous="OFF"), bus=transport_at(place))
+    cache = RedisDataCache.from_url(place["url"], key_prefix=place["key_prefix"], partitions=8)
+    return TrackingManager(cache, bus=transport_at(place))
 
 
 @pytest.mark.slow
 @pytest.mark.survival
-async def test_work_is_shared(tmp_path: Path) -> None:
+async def test_work_is_shared(stream_place: dict[str, Any], tmp_path: Path) -> None:
     """Three processes that end by themselves do each job once, in order for each subject, and all have a part."""
-    path, log = tmp_path / "e.db", tmp_path / "log"
+    log = tmp_path / "log"
     with ExitStack() as stack:
-        workers = [await asyncio.to_thread(Consuming, path, log, pause=0.002, in_flight=8) for _ in range(3)]
+        workers = [await asyncio.to_thread(Consuming, stream_place, log, pause=0.002, in_flight=8) for _ in range(3)]
         for worker in workers:
             stack.callback(worker.signal, signal.SIGKILL)
-        async with bus_over(path) as bus:
+        async with bus_over(stream_place) as bus:
             await asyncio.sleep(1)  # let each find out how many they are
             ids = await publish(bus, dose(600, 20_000))
             await until_done(bus)
@@ -62,20 +72,20 @@ async def test_work_is_shared(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.survival
-async def test_consumers_are_killed(tmp_path: Path) -> None:
+async def test_consumers_are_killed(stream_place: dict[str, Any], tmp_path: Path) -> None:
     """Processes are killed while they work: each job is done at least once, in order, emits are not doubled."""
-    path, log = tmp_path / "e.db", tmp_path / "log"
+    log = tmp_path / "log"
     chance = seeded("killed consumers")
     kills = dose(3, 60)
     with ExitStack() as stack:
 
         async def start() -> Consuming:
-            worker = await asyncio.to_thread(Consuming, path, log, pause=0.01, in_flight=20)
+            worker = await asyncio.to_thread(Consuming, stream_place, log, pause=0.01, in_flight=20)
             stack.callback(worker.signal, signal.SIGKILL)
             return worker
 
         workers = [await start() for _ in range(2)]
-        async with bus_over(path) as bus:
+        async with bus_over(stream_place) as bus:
             publishing = asyncio.create_task(publish(bus, dose(2000, 30_000)))
             while_working = 0
             for _ in range(kills):
@@ -99,18 +109,18 @@ async def test_consumers_are_killed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.survival
-async def test_a_process_that_sleeps_is_replaced_and_fenced(tmp_path: Path) -> None:
+async def test_a_process_that_sleeps_is_replaced_and_fenced(stream_place: dict[str, Any], tmp_path: Path) -> None:
     """One that is stopped loses its partitions in time; when it wakes it cannot acknowledge, and nothing is lost."""
-    path, log = tmp_path / "e.db", tmp_path / "log"
+    log = tmp_path / "log"
     with ExitStack() as stack:
-        sleeper = await asyncio.to_thread(Consuming, path, log, pause=0.01, in_flight=20)
+        sleeper = await asyncio.to_thread(Consuming, stream_place, log, pause=0.01, in_flight=20)
         stack.callback(sleeper.signal, signal.SIGKILL)
-        async with bus_over(path) as bus:
+        async with bus_over(stream_place) as bus:
             ids = await publish(bus, 400)
             while len(handled(log)) < 20:
                 await asyncio.sleep(0.02)
             sleeper.signal(signal.SIGSTOP)
-            other = await asyncio.to_thread(Consuming, path, log, in_flight=20)
+            other = await asyncio.to_thread(Consuming, stream_place, log, in_flight=20)
             stack.callback(other.signal, signal.SIGKILL)
             begun = asyncio.get_running_loop().time()
             await until_done(bus)
@@ -127,22 +137,19 @@ async def test_a_process_that_sleeps_is_replaced_and_fenced(tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.survival
-async def test_every_milestone_is_handled(tmp_path: Path) -> None:
+async def test_every_milestone_is_handled(stream_place: dict[str, Any], tmp_path: Path) -> None:
     """Milestones that tracking commits reach durable consumers at least once while these are killed."""
-    path, log = tmp_path / "t.db", tmp_path / "log"
+    log = tmp_path / "log"
     chance = seeded("milestones to consumers")
     with ExitStack() as stack:
 
         async def start() -> Consuming:
-            worker = await asyncio.to_thread(Consuming, path, log, patterns=["tracker.*"], in_flight=20)
+            worker = await asyncio.to_thread(Consuming, stream_place, log, patterns=["tracker.*"], in_flight=20)
             stack.callback(worker.signal, signal.SIGKILL)
             return worker
 
         worker = await start()
-        store = SQLiteDataStore(path, synchronous="OFF")
-        async with TrackingManager(
-            data_store=store, bus=SQLiteTransport(path, synchronous="OFF", partitions=8)
-        ) as manager:
+        async with manager_over(stream_place) as manager:
             manager.declare("*", CountTracker(name="n", target=list(range(1, 1000, 3))))
             for n in range(dose(600, 20_000)):
                 await manager.track(f"g{chance.randrange(20)}", {"n": n})

@@ -3,29 +3,49 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from milepost import Event, EventBus, EventContext, MemoryTransport, RetryPolicy, SQLiteTransport, Transport
+from milepost import (
+    Event,
+    EventBus,
+    EventContext,
+    MemoryTransport,
+    RedisTransport,
+    RetryPolicy,
+    SQLiteTransport,
+    Transport,
+)
 from milepost.testing import ManualClock
 from tests.durability.doses import dose, seeded
+from tests.servers.valkey import ValkeyServer
 
 RETRIES = 3
+_prefixes = count()
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def transport(request: pytest.FixtureRequest, tmp_path: Path) -> Transport:
+    """Each transport, empty."""
+    if request.param == "memory":
+        return MemoryTransport(size=100_000)
+    if request.param == "sqlite":
+        return SQLiteTransport(tmp_path / "e.db", synchronous="OFF")
+    server: ValkeyServer = request.getfixturevalue("redis_server")
+    return RedisTransport("127.0.0.1", server.port, key_prefix=f"poison{next(_prefixes)}")
 
 
 @pytest.mark.slow
 @pytest.mark.survival
 @pytest.mark.parametrize("durable", [None, "workers"])
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
-async def test_poison_jobs(kind: str, durable: str | None, tmp_path: Path, clock: ManualClock) -> None:
+async def test_poison_jobs(transport: Transport, durable: str | None, clock: ManualClock) -> None:
     """One in twenty always fails: ``max_retries + 1`` attempts each, all in the failed list, all retryable."""
+    kind = type(transport).__name__
     chance = seeded(f"poison {kind} {durable}")
     jobs = dose(400, 10_000)
     poison = {f"job {n}" for n in chance.sample(range(jobs), jobs // 20)}
-    transport: Transport = (
-        MemoryTransport(size=100_000) if kind == "memory" else SQLiteTransport(tmp_path / "e.db", synchronous="OFF")
-    )
     attempts: Counter[str] = Counter()
     mended = False
     async with EventBus(transport, clock=clock) as bus:

@@ -15,10 +15,10 @@ __all__ = ["EXAMPLES", "module_of", "output_of"]
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def output_of(program: Path, folder: Path) -> str:
+def output_of(program: Path, folder: Path, *arguments: str) -> str:
     """Return what a program prints; it must succeed and have nothing to complain about."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(program)],
+        [sys.executable, "-W", "error", str(program), *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
         capture_output=True,

@@ -50,6 +50,13 @@ async def test_prints_what_it_prints_in_memory(
     assert capsys.readouterr().out == output_of(EXAMPLES / program, tmp_path)
 
 
+def test_work_is_shared_through_redis(redis_server: ValkeyServer, tmp_path: Path) -> None:
+    """The program whose processes share work says the same of a Redis as of a file, and twice in a row."""
+    program, url = EXAMPLES / "15_shared_work.py", f"redis://127.0.0.1:{redis_server.port}"
+    said = output_of(program, tmp_path)
+    assert [output_of(program, tmp_path, url) for _ in range(2)] == [said, said]
+
+
 def test_all_six_are_run() -> None:
     """The first issue's six programs are there."""
     assert [program[:2] for program in WRITTEN_FOR_SERVERS] == ["01", "02", "03", "04", "05", "06"]

@@ -95,6 +95,7 @@ NAMES = [
     "QueueOverflow",
     "RecordTooLarge",
     "RedisDataCache",
+    "RedisTransport",
     "Rejected",
     "ResetPolicy",
     "RetryPolicy",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -25,6 +25,7 @@ from milepost.bus.lines import Lines
 from milepost.bus.looking_back import LookingBack
 from milepost.bus.parts import Again
 from milepost.bus.publishing import Publishing
+from milepost.bus.relaying import relay_between
 from milepost.bus.run import current_run
 from milepost.bus.streams import EventStream
 from milepost.bus.transports.base import Consumer, ImmediateTransport, Transport
@@ -114,7 +115,9 @@ class EventBus(Publishing, Jobs, LookingBack):
         self._streams = ()
         self._former: list[tuple[Lines[Envelope | Again], Tasks]] = []
         self.store: object = None
-        """Where tracking is kept; its outbox may be the transport's stream."""
+        """Where tracking has its outbox, which may be the transport's stream: the store, or a cache that decides."""
+        self.offer: Callable[[], Transport] | None = None
+        """Makes a transport that lasts, for when a durable consumer is declared and nobody has chosen a transport."""
         self._arrange(MemoryTransport() if transport is None else transport, retry)
 
     def _arrange(self, transport: Transport, retry: RetryPolicy | None) -> None:
@@ -137,6 +140,7 @@ class EventBus(Publishing, Jobs, LookingBack):
         self._declared: dict[str, Consumer] = {}
         self._declares = False
         self._outgoing.clear()
+        self._relay = None
         self._is_sending = False
         self._running = False
         self._closed = False
@@ -157,6 +161,7 @@ class EventBus(Publishing, Jobs, LookingBack):
             InvalidDefinition: when a setting is wrong.
             RuntimeError: when durable consumers are at work already.
         """
+        self.offer = None
         if self._running and self._consumers:
             raise RuntimeError("durable consumers are at work: close the bus before it gets another transport")
         carried: list[tuple[Envelope, float | None]] = []
@@ -172,6 +177,15 @@ class EventBus(Publishing, Jobs, LookingBack):
         self._durable = durable
         if durable is not None:
             self._table.make_durable(durable)
+
+    def _take_offer(self) -> None:
+        """Go on with the transport on offer, if there is one."""
+        offer, self.offer = self.offer, None
+        if offer is not None:
+            was_running = self._running
+            self.use(offer(), retry=self.retry, durable=self._durable)
+            if was_running:
+                _ = self._tasks.spawn(self.start(), "starting again")
 
     # --- life -----------------------------------------------------------------------------
 
@@ -196,6 +210,8 @@ class EventBus(Publishing, Jobs, LookingBack):
         if self._running:
             return
         if self._starting is None:  # a task of its own: a cancelled caller leaves nothing half open
+            if any(handler.durable for handler in self._table.handlers()):
+                self._take_offer()
             self._starting = asyncio.get_running_loop().create_task(self._start())
         starting = self._starting
         try:
@@ -207,6 +223,11 @@ class EventBus(Publishing, Jobs, LookingBack):
     async def _start(self) -> None:
         await self.transport.open(self._clock)
         self._carries_outbox = self.store is not None and await self.transport.carries(self.store)
+        if self._immediate is None and self.transport.lasting and not self._carries_outbox:
+            self._relay = relay_between(self.store, self.transport, self._clock, self._wake_consumers)
+            if self._relay is not None:
+                await self._relay.begin()
+                _ = self._tasks.spawn(self._relay.run(), "moving tracker events on")
         self._running = True
         for consumer in self._declared.values():
             await self.transport.declare(consumer)
@@ -238,6 +259,8 @@ class EventBus(Publishing, Jobs, LookingBack):
         self._note_shape()
         try:
             with anyio.move_on_after(self._close_timeout):
+                if self._relay is not None:
+                    await self._relay.settle()
                 for lines, _ in self._former:
                     await lines.settle()
                 await self._lines.settle()
@@ -278,6 +301,8 @@ class EventBus(Publishing, Jobs, LookingBack):
         await self.start()
         before: tuple[int, ...] | None = None
         while before != (before := self._so_far()) or self._lines.pending or self._is_sending:
+            if self._relay is not None:
+                await self._relay.settle()
             for lines in (self._lines, *(lines for lines, _ in self._former)):
                 await lines.settle()
             await asyncio.sleep(0)
@@ -291,6 +316,8 @@ class EventBus(Publishing, Jobs, LookingBack):
     # --- handlers -------------------------------------------------------------------------
 
     def _handler_added(self, handler: Handler) -> None:
+        if handler.durable and self._running:
+            self._take_offer()
         if handler.durable and self._running:
             self._consume(handler.durable)
         self.on_handlers_changed()
@@ -312,10 +339,13 @@ class EventBus(Publishing, Jobs, LookingBack):
     def _accept(self, envelope: Envelope) -> None:
         for stream in self._streams:
             stream.offer(envelope)
-        for consumer in self._consumers.values():
-            consumer.wake()
+        self._wake_consumers()
         if self._local.find(envelope.type) or self.event_layers:
             self._lines.accept(envelope)
+
+    def _wake_consumers(self) -> None:
+        for consumer in self._consumers.values():
+            consumer.wake()
 
     def _handle(self, item: Envelope | Again) -> Awaitable[None]:
         if isinstance(item, Again):
@@ -352,6 +382,7 @@ class EventBus(Publishing, Jobs, LookingBack):
         Args:
             consumer: its name, where it begins, its largest lag and what happens beyond that.
         """
+        self._take_offer()
         self._note_declared(consumer)
         if consumer.name in self._consumers:
             self._consumers[consumer.name].settings = consumer

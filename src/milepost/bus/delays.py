@@ -17,6 +17,8 @@ __all__ = ["DelayKeeper"]
 _log = logging.getLogger("milepost")
 
 _PAUSE_AFTER_TROUBLE: Final = 1.0
+_POLLS_WHERE_TOLD: Final = 10
+"""How many times as long it takes until a keeper looks that is told when there is something."""
 
 
 class DelayKeeper:
@@ -51,19 +53,25 @@ class DelayKeeper:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        while True:
-            try:
-                await self._alarm.sleep(await self._round())
-            except MilepostError as error:
-                _log.warning("delayed events wait: %s", error)
-                await self._clock.sleep(_PAUSE_AFTER_TROUBLE)
+        if self._transport.listen(self.note, "work") and self._poll is not None:
+            self._poll *= _POLLS_WHERE_TOLD
+        try:
+            while True:
+                try:
+                    await self._alarm.sleep(await self._round())
+                except MilepostError as error:
+                    _log.warning("delayed events wait: %s", error)
+                    await self._clock.sleep(_PAUSE_AFTER_TROUBLE)
+        finally:
+            self._transport.unlisten(self.note)
 
     async def _round(self) -> float | None:
         """Move what is due; return after how many seconds to look again."""
         await self._look_around()
-        while moved := await self._transport.release(self._clock.time()):
-            self._deliver(moved)
         due = await self._transport.next_due()
+        while due is not None and due <= self._clock.time():
+            self._deliver(await self._transport.release(self._clock.time()))
+            due = await self._transport.next_due()
         if due is None:
             return self._poll
         left = max(0.0, due - self._clock.time())

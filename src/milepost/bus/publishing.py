@@ -17,6 +17,7 @@ from milepost.bus.ids import fresh_ids
 from milepost.bus.parts import BusParts
 from milepost.bus.payloads import checked_payload
 from milepost.bus.registering import Registering
+from milepost.bus.relaying import Relay
 from milepost.bus.run import current_run
 from milepost.errors import BackendUnavailable, CascadeLimit, QueueOverflow
 from milepost.events.types import Event
@@ -45,6 +46,8 @@ class Publishing(Registering, BusParts):
         self._keep: Callable[[Envelope], None] | None = None
         self._carries_outbox = False
         """Whether the transport's stream is the outbox that tracking writes, so that its events are there already."""
+        self._relay: Relay | None = None
+        """Moves tracker events on from an outbox that is elsewhere."""
         self._outgoing: deque[Envelope] = deque()
         self._is_sending = False
 
@@ -269,6 +272,9 @@ class Publishing(Registering, BusParts):
             elif self._immediate is not None:
                 self._immediate.append_now(envelope)
                 self._accept(envelope)
+            elif self._relay is not None:
+                self._relay.note()
+                self._accept(envelope)
             else:
                 self._outgoing.append(envelope)
                 if not self._is_sending:
@@ -276,7 +282,7 @@ class Publishing(Registering, BusParts):
                     _ = self._tasks.spawn(self._send_out(), "tracker events")
 
     async def _send_out(self) -> None:
-        """Send tracker events to a transport that is somewhere else than their outbox."""
+        """Send tracker events to a transport, where they are in no outbox that lasts."""
         try:
             await self.start()
             while self._outgoing:

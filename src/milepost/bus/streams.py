@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from milepost._alarm import Alarm
 from milepost._clock import Clock
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from milepost.bus.bus import EventBus
 
 __all__ = ["EventStream", "cursor_of"]
+
+_POLLS_WHERE_TOLD: Final = 10
+"""How many times as long it takes until a stream looks that is told when there is something."""
 
 
 def cursor_of(positions: dict[int, Position]) -> Position:
@@ -61,6 +64,7 @@ class EventStream:
         self._full: asyncio.Future[None] | None = None
         self._entered = False
         self._positions = None if after is None else _positions(after, bus.transport.partitions)
+        self._begins_first = after == BEGINNING
         self._taken = dict(self._positions or {})
         self._read: deque[Entry] = deque()
         self._delivered = 0
@@ -125,6 +129,10 @@ class EventStream:
             raise RuntimeError("a subscription can be entered once; subscribe again")
         self._entered = True
         await self._bus.start()
+        if self._begins_first:  # how many partitions there are may not have been known before
+            self._positions = _positions(BEGINNING, self._bus.transport.partitions)
+        if self._positions is not None and self._bus.transport.listen(self._alarm.ring) and self._poll is not None:
+            self._poll *= _POLLS_WHERE_TOLD
         self._bus.add_stream(self)
         return self
 
@@ -132,6 +140,7 @@ class EventStream:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._bus.remove_stream(self)
+        self._bus.transport.unlisten(self._alarm.ring)
         self.close()
 
     def close(self) -> None:

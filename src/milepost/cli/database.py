@@ -56,7 +56,7 @@ def bus_on(database: str) -> EventBus:
     """Return a bus, not started, over a database that exists.
 
     Args:
-        database: the path of a SQLite file, or the URL of a transport.
+        database: the path of a SQLite file, or the URL of a transport: ``sqlite:///track.db``, ``redis://…``.
 
     Raises:
         BadInput: when the file does not exist.
@@ -86,8 +86,9 @@ def import_modules(names: Sequence[str]) -> None:
 
 
 def shown(database: str) -> str:
-    """Return how messages name a database."""
-    return database.removeprefix("sqlite:///")
+    """Return how messages name a database: without a password."""
+    scheme, there, rest = database.removeprefix("sqlite:///").partition("://")
+    return scheme + there + rest.rpartition("@")[2] if there else scheme
 
 
 def _sqlite(path: str) -> BaseDataStore:

@@ -10,7 +10,7 @@ import typer
 
 from milepost.cli.database import bus_on, shown
 from milepost.cli.failing import run_async
-from milepost.cli.options import DEFAULT_DATABASE, Database, unicode_text
+from milepost.cli.options import DEFAULT_DATABASE, Stream, unicode_text
 from milepost.cli.printing import note, printable
 
 __all__ = ["EXAMPLES", "events"]
@@ -19,6 +19,7 @@ EXAMPLES: Final = (
     "milepost events",
     "milepost events 'order.*' --subject 'user:1' --since 2026-01-31T12:00",
     "milepost events 'tracker.*completed' --json | jq .data.name",
+    "milepost events --database redis://localhost:6379/0",
 )
 
 Pattern = Annotated[
@@ -39,7 +40,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print each as a CloudEvent
 
 def events(
     pattern: Pattern = "*",
-    database: Database = DEFAULT_DATABASE,
+    database: Stream = DEFAULT_DATABASE,
     subject: Subject = "*",
     since: Since = None,
     until: Until = None,

@@ -12,7 +12,7 @@ from milepost.bus.bus import EventBus
 from milepost.bus.failed import FailedDelivery
 from milepost.cli.database import bus_on, shown
 from milepost.cli.failing import BadInput, run_async
-from milepost.cli.options import DEFAULT_DATABASE, AsJson, Database, unicode_text
+from milepost.cli.options import DEFAULT_DATABASE, AsJson, Stream, unicode_text
 from milepost.cli.printing import console, counted, note, printable
 
 __all__ = ["REMOVE_EXAMPLES", "RETRY_EXAMPLES", "SHOW_EXAMPLES", "remove", "retry", "show"]
@@ -47,7 +47,7 @@ All = Annotated[
 ]
 
 
-def show(pattern: Pattern = "*", database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+def show(pattern: Pattern = "*", database: Stream = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
     """List the deliveries that failed for good, the oldest first.
 
     With --json each is a line with its event and its traceback.
@@ -90,7 +90,7 @@ def _print(job: FailedDelivery) -> None:
     screen.print(f"  {printable(job.reason)}", style="red", soft_wrap=True)
 
 
-def retry(ids: Ids = None, database: Database = DEFAULT_DATABASE, every: All = None) -> None:
+def retry(ids: Ids = None, database: Stream = DEFAULT_DATABASE, every: All = None) -> None:
     """Have failed deliveries run again, by the programs that have their handlers.
 
     One that succeeds leaves the list; one that fails again stays.
@@ -105,7 +105,7 @@ async def _retry(bus: EventBus, ids: Sequence[str], every: str | None) -> int:
         return await bus.retry_jobs(every) if every is not None else await bus.failing.ask(await _known(bus, ids))
 
 
-def remove(ids: Ids = None, database: Database = DEFAULT_DATABASE, every: All = None) -> None:
+def remove(ids: Ids = None, database: Stream = DEFAULT_DATABASE, every: All = None) -> None:
     """Remove failed deliveries; they are not run again."""
     removed = run_async(_remove(bus_on(database), ids or (), every))
     console().print(f"removed {counted(removed, 'delivery', 'deliveries')}")

@@ -14,6 +14,7 @@ __all__ = [
     "Declare",
     "Group",
     "Import",
+    "Stream",
     "unicode_text",
 ]
 
@@ -45,6 +46,18 @@ Database = Annotated[
         envvar="MILEPOST_DATABASE",
         metavar="PATH|URL",
         help="A SQLite file, or a store URL such as sqlite:///track.db.",
+        callback=unicode_text,
+    ),
+]
+
+Stream = Annotated[
+    str,
+    typer.Option(
+        "--database",
+        "-d",
+        envvar="MILEPOST_DATABASE",
+        metavar="PATH|URL",
+        help="A SQLite file, or a URL such as sqlite:///track.db or redis://localhost:6379/0.",
         callback=unicode_text,
     ),
 ]

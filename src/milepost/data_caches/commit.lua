@@ -21,21 +21,13 @@
 --     { w, milliseconds }     wait: records are being brought back after a loss
 --     { g }                   the generation is another one, or the partition is lost
 --     { ? }                   not here, and the store has to be asked
+--     { f, name, lag, most }  a durable consumer that refuses to lapse is that far behind
 --     { u }                   it was in doubt, and whether it was applied is not remembered any more
 --     { !, error, 0 or 1 }    Redis refused a command; 1: after the first write
 
 local WHOLE = 1000 -- with more rows than this, a record is not read in one step
 
-local now_us, events_added = nil, 0
-local wrote = false
-
-local function moment()
-  if not now_us then
-    local time = redis.call('TIME')
-    now_us = time[1] .. string.format('%06d', tonumber(time[2]))
-  end
-  return now_us
-end
+local wrote, events_added = false, 0
 
 -- Whether a commit id is among those remembered; and where it is not, whether it is certain that it was not applied.
 local function is_remembered(key, tag, commit, before)
@@ -104,19 +96,24 @@ local function missing_definitions(tag, first, number)
 end
 
 local function append_events(tag, commit)
-  if kept == '0' then
+  if kept == '0' or commit.events == commit.seen then
     return
   end
-  local outbox = tag .. 'o' .. generation
-  local at = commit.moment ~= '-' and commit.moment or nil
+  local stream = stream_of(tag, generation)
+  local moment = commit.moment ~= '-' and tonumber(commit.moment) or microseconds() + events_added
   for n = commit.events, commit.seen - 1 do
-    events_added = events_added + 1
-    local position = (at or moment()) .. '-' .. events_added
-    local added = redis.pcall('XADD', outbox, 'MAXLEN', '~', kept, position, 'e', ARGV[n])
-    if type(added) == 'table' and added.err then -- a clock was set back, or others were ahead
-      redis.call('XADD', outbox, 'MAXLEN', '~', kept, '*', 'e', ARGV[n])
-    end
+    append(stream, moment + n - commit.events, ARGV[n]) -- all partitions together are in the order of commits
   end
+  events_added = events_added + commit.seen - commit.events
+  keep(stream, tonumber(kept))
+  wake(tag)
+end
+
+local function refused_by_consumer(tag, commit)
+  if kept == '0' or commit.events == commit.seen then
+    return nil
+  end
+  return refusal(stream_of(tag, generation), commit.seen - commit.events)
 end
 
 -- Note in the log which rows were changed, where there are many; return from which counter on it is complete.
@@ -149,7 +146,7 @@ local function file_deadline(tag, name, deadline, before)
 end
 
 local function mark_unsaved(tag, name)
-  redis.call('ZADD', tag .. 'u' .. generation, 'NX', sub(moment(), 1, -4), name)
+  redis.call('ZADD', tag .. 'u' .. generation, 'NX', text_of(math.floor(microseconds() / 1000)), name)
 end
 
 local function remove(key, tag, place, name, commit, before)
@@ -288,6 +285,10 @@ local function decide(key, commit)
   end
   if before.removed and not above(match(commit.new, '^%d+'), before.life) then
     return { 'h', before.life }
+  end
+  local refusal_of_events = refused_by_consumer(tag, commit)
+  if refusal_of_events then
+    return refusal_of_events
   end
   local name = sub(key, #tag + #generation + 3)
   if find(commit.flags, 'r', 1, true) then

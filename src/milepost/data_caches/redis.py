@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Self
+from uuid import uuid4
 
 from milepost._clock import Clock, SystemClock
 from milepost.backends.redis.calls import Notes, RecordCalls
@@ -11,9 +12,11 @@ from milepost.backends.redis.client import RedisClient
 from milepost.backends.redis.deciding import Decider
 from milepost.backends.redis.following import Following
 from milepost.backends.redis.mending import mend
+from milepost.backends.redis.onlooking import Onlooker
 from milepost.backends.redis.opening import client_source, host_source, open_client, url_source
 from milepost.backends.redis.places import Places
 from milepost.backends.redis.reading import Reader
+from milepost.backends.redis.scripts import Call
 from milepost.data_caches.base import LeadingCache, Mended, MendingCache, check_asked
 from milepost.data_stores.base import BaseDataStore, RecordChange
 from milepost.errors import CacheUnavailable, InvalidDefinition
@@ -27,6 +30,7 @@ _UNTIL_FLUSHED: Final = 1.0
 _LEASE: Final = 30.0
 _REMOVAL_MS: Final = 3_600_000
 _IDS_MS: Final = 120_000
+_MARKED_MS: Final = 60_000
 _MOST_PARTITIONS: Final = 4096
 
 
@@ -87,6 +91,7 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
         self._source = client_source(client) if client is not None else host_source(host, port, db, settings)
         self._timeout = timeout
         self._patience = patience
+        self._allow_eviction = allow_eviction
         self._places = Places(key_prefix, partitions, allow_eviction=allow_eviction)
         self._client: RedisClient | None = None
         self._notes = Notes(256)
@@ -156,6 +161,14 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
+
+    async def shares_place_with(self, other: Onlooker) -> bool:
+        """Return whether what an open bus calls its outbox is this cache's own."""
+        if self._client is None:
+            return False
+        name = other.keys.shared(f"B:{uuid4().hex}")
+        await other.client.ask(Call(None, -1, (), (b"SET", name, b"1", b"PX", _MARKED_MS)))
+        return bool(await self._client.ask(Call(None, -1, (), (b"EXISTS", name))))
 
     def _opened(self) -> Reader:
         if self._client is None:

@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from milepost.records import Authority, RecordChange
 
-__all__ = ["BaseDataStore", "RecordChange"]
+__all__ = ["RELAY_LAG", "BaseDataStore", "RecordChange", "RelayedStore"]
+
+RELAY_LAG: Final = 1_000_000
+"""How many events are kept for a relay that does not come; beyond that it loses them, loudly."""
+
+
+class RelayedStore(ABC):
+    """A store whose outbox can be moved on into a stream elsewhere: what was not confirmed is kept."""
+
+    @property
+    @abstractmethod
+    def keeps_events(self) -> bool:
+        """Whether events are written to the outbox."""
+
+    @abstractmethod
+    async def relayed(self, relay: str) -> int:
+        """Return how far a relay has come; one that was not known begins with the next event.
+
+        Args:
+            relay: its name.
+
+        Raises:
+            StoreUnavailable: when the store does not answer.
+        """
+
+    @abstractmethod
+    async def confirm_relayed(self, relay: str, position: int) -> None:
+        """Note that a relay has moved everything up to a position, which need not be kept for it.
+
+        Args:
+            relay: its name.
+            position: as ``outbox`` has it.
+
+        Raises:
+            StoreUnavailable: when the store does not answer.
+        """
 
 
 class BaseDataStore(Authority):

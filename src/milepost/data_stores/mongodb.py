@@ -25,7 +25,7 @@ from milepost.backends.mongodb.lease import Lease
 from milepost.backends.mongodb.outbox import Outbox
 from milepost.backends.mongodb.settings import Settings, parts_of_url
 from milepost.backends.mongodb.writer import Sending, Writer
-from milepost.data_stores.base import BaseDataStore, RecordChange
+from milepost.data_stores.base import RELAY_LAG, BaseDataStore, RecordChange, RelayedStore
 from milepost.errors import CommitUncertain, InvalidDefinition, StoreLeased, StoreUnavailable
 from milepost.records import Commit, LoadedRecord, Outcome
 
@@ -43,7 +43,7 @@ _MOST_UNRELAYED: Final = 10_000
 _TOMBSTONES_LAST: Final = timedelta(minutes=10)
 
 
-class MongoDBDataStore(BaseDataStore):
+class MongoDBDataStore(BaseDataStore, RelayedStore):
     """Keeps groups in MongoDB, one document for each.
 
     With ``write="through"`` any number of processes may share the database: a commit is one
@@ -135,7 +135,7 @@ class MongoDBDataStore(BaseDataStore):
         self._epochs = Epochs(connection)
         self._catalogue = Catalogue(connection)
         self._layouts = Layouts()
-        self._outbox = Outbox(connection, self._settings.outbox_size)
+        self._outbox = Outbox(connection, self._settings.outbox_size, RELAY_LAG)
         self._lease = Lease(connection, self._settings.lease_seconds)
         recorder = Recorder(window, self._settings.outbox_size > 0, self._catalogue.kind_of, self._stamp)
         writer = self._writer = Writer(connection, self._layouts, recorder)
@@ -229,6 +229,18 @@ class MongoDBDataStore(BaseDataStore):
         await self._relay()
         epoch = await self.epoch()
         return await self._connection.ask(lambda: self._outbox.read(epoch, after, limit))
+
+    @property
+    def keeps_events(self) -> bool:
+        """Whether events are written to the outbox."""
+        return self._settings.outbox_size > 0
+
+    async def relayed(self, relay: str) -> int:
+        await self._relay()
+        return await self._connection.ask(lambda: self._outbox.relayed(relay))
+
+    async def confirm_relayed(self, relay: str, position: int) -> None:
+        await self._connection.ask(lambda: self._outbox.confirm_relayed(relay, position))
 
     async def _find(self, condition: Mapping[str, Any], **options: Any) -> Sequence[dict[str, Any]]:
         options = {"projection": {"_id": 1}, **options}

@@ -13,13 +13,13 @@ import anyio.to_thread
 
 from milepost._clock import Clock, SystemClock
 from milepost._patterns import has_wildcard, pattern_to_regex
-from milepost.backends.sqlite import following, reading, writing
+from milepost.backends.sqlite import consumers, following, reading, writing
 from milepost.backends.sqlite.client import SQLiteClient
 from milepost.backends.sqlite.deciding import Decider
 from milepost.backends.sqlite.lease import FileLease
 from milepost.backends.sqlite.opening import IN_MEMORY
 from milepost.backends.sqlite.outbox import Outbox
-from milepost.data_stores.base import BaseDataStore, RecordChange
+from milepost.data_stores.base import RELAY_LAG, BaseDataStore, RecordChange, RelayedStore
 from milepost.errors import InvalidDefinition, RecordTooLarge, StoreLeased
 from milepost.records import Commit, LoadedRecord, Outcome, TooLarge
 
@@ -28,7 +28,7 @@ __all__ = ["SQLiteDataStore"]
 _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
 
 
-class SQLiteDataStore(BaseDataStore):
+class SQLiteDataStore(BaseDataStore, RelayedStore):
     """Keeps records in a SQLite file (WAL journal).
 
     With ``write="through"`` several processes may share the file: a commit's base revision is
@@ -136,6 +136,20 @@ class SQLiteDataStore(BaseDataStore):
 
     async def outbox(self, after: int = 0, limit: int = 1000) -> list[tuple[int, str]]:
         return await self._client.read(lambda connection: self._outbox.read(connection, after, limit))
+
+    async def relayed(self, relay: str) -> int:
+        name = f"relay to {relay}"
+        position = await self._client.read(lambda connection: consumers.slowest(connection, name))
+        if position is None:
+            await self._client.write(
+                lambda connection: consumers.declare(connection, name, 1, True, RELAY_LAG, "lapse")
+            )
+            position = await self._client.read(lambda connection: consumers.slowest(connection, name))
+        assert position is not None
+        return position
+
+    async def confirm_relayed(self, relay: str, position: int) -> None:
+        await self._client.write(lambda connection: consumers.pass_to(connection, f"relay to {relay}", position))
 
     # --- deciding ----------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ it out of its document, is known by its ``entry``.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -22,11 +23,14 @@ from milepost.backends.mongodb.errors import DUPLICATE_KEY
 
 __all__ = ["Outbox"]
 
+_log = logging.getLogger("milepost")
+
 _DOCUMENTS: Final = 200
 """From how many groups' documents to take events at a time."""
 _ROUNDS: Final = 100
 """How often to do that in one call: others may go on committing."""
 _TRIM_EVERY: Final = 1024
+_RELAY: Final = "relay to"
 
 
 class Outbox:
@@ -35,11 +39,13 @@ class Outbox:
     Args:
         connection: to the database.
         size: how many events to keep.
+        most_behind: how many more to keep for those who move them on elsewhere.
     """
 
-    def __init__(self, connection: MongoConnection, size: int) -> None:
+    def __init__(self, connection: MongoConnection, size: int, most_behind: int) -> None:
         self._connection = connection
         self._size = size
+        self._most_behind = most_behind
         self._since_trim = 0
         self._one_at_a_time = asyncio.Lock()
 
@@ -128,12 +134,38 @@ class Outbox:
         state: Document | None = await meta.find_one({"_id": "state"})
         return max(int(newest["_id"]) if newest else 0, int((state or {}).get("last_position", 0)))
 
+    async def relayed(self, relay: str) -> int:
+        """Return how far somebody has come who moves events on elsewhere, and who is expected from now on."""
+        await self._connection.meta.update_one(
+            {"_id": f"{_RELAY} {relay}"}, {"$setOnInsert": {"position": await self.last()}}, upsert=True
+        )
+        known = await self._connection.meta.find_one({"_id": f"{_RELAY} {relay}"})
+        return int(known["position"])
+
+    async def confirm_relayed(self, relay: str, position: int) -> None:
+        """Note how far somebody has moved events on."""
+        await self._connection.meta.update_one({"_id": f"{_RELAY} {relay}"}, {"$max": {"position": position}})
+
     async def _trim(self, moved: int) -> None:
-        """Delete events beyond the size of the outbox, now and then."""
+        """Delete events beyond the size of the outbox that were moved on, now and then."""
         self._since_trim += moved
         if self._since_trim >= _TRIM_EVERY:
             self._since_trim = 0
-            await self._connection.outbox.delete_many({"_id": {"$lte": await self.last() - self._size}})
+            last = await self.last()
+            await self._connection.outbox.delete_many(
+                {"_id": {"$lte": min(last - self._size, await self._moved_on(last))}}
+            )
+
+    async def _moved_on(self, last: int) -> int:
+        """Return up to where events were moved on by all who are expected; one who does not come loses some."""
+        meta = self._connection.meta
+        behind = last - self._most_behind
+        relays = await find_all(meta, {"_id": {"$regex": f"^{_RELAY} "}}, projection={"position": 1})
+        for relay in relays:
+            if relay["position"] < behind:
+                _log.error("the %s has not come for %d events and loses the oldest", relay["_id"], self._most_behind)
+                await meta.update_one({"_id": relay["_id"]}, {"$max": {"position": behind}})
+        return max(behind, min((relay["position"] for relay in relays), default=last))
 
 
 def _in_order(pending: Iterable[Document]) -> list[tuple[str, Document]]:

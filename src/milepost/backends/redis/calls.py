@@ -17,14 +17,14 @@ from milepost.records import Commit, Outcome, Undecided
 
 __all__ = ["COMMIT", "Notes", "RecordCalls"]
 
-COMMIT: Final = script("commit.lua", after=("layout.lua", "put_rows.lua", "record.lua"))
+COMMIT: Final = script("commit.lua", after=("layout.lua", "put_rows.lua", "record.lua", "stream.lua"))
 _LOAD: Final = script("load.lua")
 
 _AT_ONCE: Final = 100
 """Records in one call: others are served in between."""
 
 _NOTED: Final = 100_000
-_OF_A_PARTITION: Final = "edout"
+_OF_A_PARTITION: Final = "doiut"
 _OF_A_RECORD: Final = "scl"
 
 
@@ -82,7 +82,7 @@ class RecordCalls:
     async def commit(self, keys: Keys, commits: Sequence[Commit], notes: Notes) -> list[Any]:
         """Send commits; return a reply for each, or what is raised where there is none."""
         groups = self.groups(keys, [commit.key for commit in commits])
-        moments = [self._next_moment() for _ in commits] if self._spread else ["-"] * len(commits)
+        moments = [self._next_moment(commit) for commit in commits] if self._spread else ["-"] * len(commits)
         calls = [self._commit_call(keys, [(commits[n], moments[n]) for n in group], notes) for group in groups]
         return self.apart(groups, len(commits), await self._client.run(calls))
 
@@ -140,10 +140,11 @@ class RecordCalls:
             in_doubt=lambda: arguments(resent=True),
         )
 
-    def _next_moment(self) -> str:
-        """Return the clock's microseconds, never the same twice; one server alone has a better clock."""
-        self._moment = max(self._moment + 1, time.time_ns() // 1000)
-        return str(self._moment)
+    def _next_moment(self, commit: Commit) -> str:
+        """Return the clock's microseconds, with room for its events; one server alone has a better clock."""
+        moment = max(self._moment, time.time_ns() // 1000)
+        self._moment = moment + max(1, len(commit.events))
+        return str(moment)
 
     async def load(self, keys: Keys, wanted: Sequence[str], most_rows: int) -> list[Any]:
         """Read records; return a reply for each.
@@ -186,8 +187,8 @@ class RecordCalls:
         names = [keys.record(key) for key in records]
         if self._spread:
             partition = keys.partition(records[0])
-            names.append(keys.state(partition))
-            names += [keys.of(partition, kind) for kind in _OF_A_PARTITION[1:]]
+            names += (keys.state(partition), keys.keeper(partition), keys.consumers(partition))
+            names += [keys.of(partition, kind) for kind in _OF_A_PARTITION]
             names += [keys.beside(key, kind) for key in records for kind in _OF_A_RECORD]
         return names
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from milepost.backends.redis.calls import Notes, RecordCalls
-from milepost.backends.redis.encoding import ABSENT, outcome_of
+from milepost.backends.redis.encoding import ABSENT, outbox_full, outcome_of
 from milepost.backends.redis.places import Places
 from milepost.backends.redis.reading import Reader
 from milepost.errors import CacheUnavailable, CommitUncertain
@@ -152,6 +152,8 @@ class Decider:
         kind = reply[0]
         if kind == b"?":
             return NotHeld()
+        if kind == b"f":
+            return Undecided(outbox_full(reply))
         if kind == b"c":
             large = await self._reader.large_record(commit.key)
             return Conflict(ABSENT if large is None else large)

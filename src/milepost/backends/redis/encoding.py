@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from milepost.backends.redis.keys import to_bytes, to_text
+from milepost.errors import OutboxFull
 from milepost.records import (
     Commit,
     Committed,
@@ -18,7 +19,7 @@ from milepost.records import (
     Revision,
 )
 
-__all__ = ["ABSENT", "encode_commit", "outcome_of", "record_of", "revision_text", "state_of"]
+__all__ = ["ABSENT", "encode_commit", "outbox_full", "outcome_of", "record_of", "revision_text", "state_of"]
 
 ABSENT: Final = LoadedRecord(RecordState(None), {})
 _COMMITTED: Final = Committed()
@@ -92,6 +93,15 @@ def outcome_of(reply: Any) -> Outcome | None:
     if kind == b"h":  # whoever begins it again takes a higher incarnation
         return Conflict(LoadedRecord(RecordState(Revision(int(rest[0]), 0)), {}))
     return None
+
+
+def outbox_full(reply: Sequence[Any]) -> OutboxFull:
+    """Return the error that tells which consumer is too far behind, as a script has replied."""
+    _, name, lag, most = reply
+    return OutboxFull(
+        f"the durable consumer {to_text(name)!r} is {int(lag)} events behind, and {int(most)} are kept for it; "
+        "nothing was changed"
+    )
 
 
 def record_of(reply: Sequence[Any]) -> LoadedRecord:

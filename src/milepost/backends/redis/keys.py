@@ -10,9 +10,16 @@ the partitions evenly.
 
     {milepost}n                 how many partitions there are
     {milepost}v                 while it is there, nobody looks for idle records
+    {milepost}F, R, J:...       jobs that failed, those to be run again, what they are
+    {milepost}M:consumer        which processes work for a durable consumer
     {milepost:3.17}e            epoch and generation of the partition
     {milepost:3.17}d0           definitions by hash            (0 is the generation: a flush begins the next)
-    {milepost:3.17}o0           outbox, a stream
+    {milepost:3.17}o0           outbox, a stream; the bus publishes into it too
+    {milepost:3.17}i0           ids of what the bus published
+    {milepost:3.17}y0           delayed events by when they are due
+    {milepost:3.17}x0           ... and what they are
+    {milepost:3.17}K            the outbox's keeper: its last position, when to trim it
+    {milepost:3.17}W            durable consumers: how far they are, and who works for them
     {milepost:3.17}u0           keys of records that the store has not seen as they are
     {milepost:3.17}t0           deadlines
     {milepost:3.17}r0:user:1    a record: its numbers, the ids of its last commits and its rows
@@ -102,8 +109,20 @@ class Keys:
         return self.tags[partition] + b"e"
 
     def of(self, partition: int, kind: str) -> bytes:
-        """Return the name of a key of a partition: ``d``, ``o``, ``u`` or ``t``."""
+        """Return the name of a key of a partition: ``d``, ``o``, ``u``, ``t``, ``i``, ``x`` or ``y``."""
         return self.tags[partition] + b"%s%d" % (kind.encode(), self.generation)
+
+    def keeper(self, partition: int) -> bytes:
+        """Return the name of the keeper of a partition's outbox."""
+        return self.tags[partition] + b"K"
+
+    def consumers(self, partition: int) -> bytes:
+        """Return the name of what durable consumers have in a partition."""
+        return self.tags[partition] + b"W"
+
+    def shared(self, name: str) -> bytes:
+        """Return the name of a key that belongs to no partition."""
+        return self.number[:-1] + to_bytes(name)
 
     def pattern(self, kind: str) -> bytes:
         """Return a pattern that the names of one kind of key match, in all partitions; ``?`` is any kind."""

@@ -234,17 +234,20 @@ class Reader:
             await self._places.refresh()
 
 
-# A position is microseconds, a number within them and the partition, so that it says where each
-# partition's stream has to be read on from.
+# A position is microseconds, a number and the partition, so that it says where each partition's stream has to be
+# read on from.
+_NUMBER_BITS: Final = 53
+_PARTITION_BITS: Final = 16
 
 
 def _position(entry: bytes, partition: int) -> int:
     moment, _, number = entry.partition(b"-")
-    return (int(moment) << 40) | (int(number) << 16) | partition
+    return (((int(moment) << _NUMBER_BITS) | int(number)) << _PARTITION_BITS) | partition
 
 
 def _entry_after(position: int, partition: int) -> str:
     if position <= 0:
         return "-"
-    moment, number, before = position >> 40, (position >> 16) & 0xFFFFFF, position & 0xFFFF
+    place, before = position >> _PARTITION_BITS, position & ((1 << _PARTITION_BITS) - 1)
+    moment, number = place >> _NUMBER_BITS, place & ((1 << _NUMBER_BITS) - 1)
     return f"{'(' if partition <= before else ''}{moment}-{number}"

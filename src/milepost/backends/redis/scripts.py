@@ -10,7 +10,8 @@ from typing import Any, Final
 
 __all__ = ["Call", "Script", "script"]
 
-_FOLDER: Final = files("milepost.data_caches")
+_SHARED: Final = "milepost.data_caches"
+"""Where the scripts of the cache are, and what is put before others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +29,16 @@ class Script:
     sha: bytes
 
 
-def script(name: str, after: Sequence[str] = ("layout.lua", "record.lua")) -> Script:
+def script(name: str, after: Sequence[str] = ("layout.lua", "record.lua"), package: str = _SHARED) -> Script:
     """Read a script.
 
     Args:
         name: its file's name.
         after: the files that are put before it.
+        package: what it lies in.
     """
-    text = "".join(_FOLDER.joinpath(file).read_text("utf-8") for file in (*after, name)).encode()
+    before = "".join(files(_SHARED).joinpath(file).read_text("utf-8") for file in after)
+    text = (before + files(package).joinpath(name).read_text("utf-8")).encode()
     return Script(name, text, sha1(text, usedforsecurity=False).hexdigest().encode())
 
 

@@ -98,7 +98,7 @@ class Server:
             async with asyncio.timeout(self._timeout):
                 replies = await exchange(connection, commands)
         except BaseException:
-            await self._give_up(connection)
+            await self.give_up(connection)
             raise
         self._free.append(connection)
         return replies
@@ -118,7 +118,7 @@ class Server:
         self._lane = self._under_lane = None
         if lane is not None:
             lane.close()
-            await self._give_up(connection)
+            await self.give_up(connection)
 
     async def _connect(self) -> Any:
         connection = self._make()
@@ -129,14 +129,23 @@ class Server:
                 (text,) = await exchange(connection, [(b"INFO",)])
                 await self._on_connected(self, connection, _facts(text))
         except (*DRIVER_ERRORS, TimeoutError) as error:
-            await self._give_up(connection)
+            await self.give_up(connection)
             raise NotSent(error) from error
         except BaseException:
-            await self._give_up(connection)
+            await self.give_up(connection)
             raise
         return connection
 
-    async def _give_up(self, connection: Any) -> None:
+    async def connect_apart(self) -> Any:
+        """Return a connection for somebody alone, who gives it up in the end.
+
+        Raises:
+            NotSent: when none could be made.
+        """
+        return await self._connect()
+
+    async def give_up(self, connection: Any) -> None:
+        """Close a connection."""
         self._connections.discard(connection)
         await connection.disconnect(nowait=True)
 
@@ -156,7 +165,7 @@ class Server:
             await self._leave_lane()
             free, self._free = self._free, []
             for connection in free:
-                await self._give_up(connection)
+                await self.give_up(connection)
 
     async def aclose(self) -> None:
         """Close all connections."""

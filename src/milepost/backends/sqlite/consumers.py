@@ -22,9 +22,11 @@ __all__ = [
     "lags",
     "lapsed",
     "leave",
+    "pass_to",
     "put_failed",
     "release_shares",
     "remove_failed",
+    "slowest",
     "take_retries",
 ]
 
@@ -98,6 +100,19 @@ def acknowledge(connection: sqlite3.Connection, name: str, done: Mapping[int, tu
             (position, name, partition, token),
         ).rowcount
     }
+
+
+def slowest(connection: sqlite3.Connection, name: str) -> int | None:
+    """Return how far a consumer has come at least; None where it is not known."""
+    position: int | None = connection.execute(
+        "SELECT min(position) FROM shares WHERE consumer = ?", (name,)
+    ).fetchone()[0]
+    return position
+
+
+def pass_to(connection: sqlite3.Connection, name: str, position: int) -> None:
+    """Move a consumer on that has no owners."""
+    connection.execute("UPDATE shares SET position = max(position, ?) WHERE consumer = ?", (position, name))
 
 
 def release_shares(connection: sqlite3.Connection, name: str, held: Mapping[int, int]) -> None:

@@ -8,7 +8,7 @@ stream of its own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal, NamedTuple
 
@@ -24,9 +24,13 @@ __all__ = [
     "Entry",
     "FailedJob",
     "ImmediateTransport",
+    "News",
     "Position",
     "Transport",
 ]
+
+News = Literal["events", "work"]
+"""What a transport can tell of."""
 
 Position = str
 """Where something stands in a stream. Positions are compared by their transport alone."""
@@ -136,6 +140,22 @@ class Transport(ABC):
     async def carries(self, store: object) -> bool:
         """Whether the outbox of a store IS this stream, so that its events need not be sent here."""
         return False
+
+    def listen(self, heard: Callable[[], None], what: News = "events") -> bool:
+        """Have somebody told when it is worth looking, because another process may have done something.
+
+        Args:
+            heard: called then; it may be missed now and then.
+            what: whether that is about events in the stream, or about work: delayed events, and jobs to run again.
+
+        Returns:
+            Whether that will be done. Otherwise whoever waits has to look from time to time.
+        """
+        return False
+
+    def unlisten(self, heard: Callable[[], None]) -> None:
+        """Tell somebody no more."""
+        return
 
     # --- the stream -----------------------------------------------------------------------
 

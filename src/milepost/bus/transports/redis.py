@@ -1,0 +1,422 @@
+"""The transport in Redis or Valkey, which many processes share: one stream for each partition.
+
+Its streams are the outboxes of a ``RedisDataCache`` with the same prefix: where tracking writes to the same Redis,
+its events are in the stream with the commit that caused them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final, NamedTuple, Self
+
+from milepost._clock import Clock, SystemClock
+from milepost._patterns import pattern_to_regex
+from milepost.backends.redis.consumers import Shares
+from milepost.backends.redis.jobs import FailedRow, FailedRows
+from milepost.backends.redis.news import Listening
+from milepost.backends.redis.onlooking import Onlooker, open_onlooker
+from milepost.backends.redis.opening import client_source, host_source, url_source
+from milepost.backends.redis.streams import Found, Published, Streams
+from milepost.bus.envelope import Envelope
+from milepost.bus.transports.base import Batch, Claim, Consumer, Entry, FailedJob, News, Position, Transport
+from milepost.codec import dumps
+from milepost.data_caches.redis import RedisDataCache
+from milepost.errors import BackendUnavailable, InvalidDefinition
+
+__all__ = ["RedisTransport"]
+
+_log = logging.getLogger("milepost")
+
+_MOST_PARTITIONS: Final = 4096
+_SIZE: Final = 100_000
+
+
+class _Place(NamedTuple):
+    """An open transport's parts."""
+
+    places: Onlooker
+    streams: Streams
+    shares: Shares
+    failed: FailedRows
+    news: Listening
+
+
+class RedisTransport(Transport):
+    """Keeps events in Redis or Valkey, until every durable consumer has passed them: one server, what Sentinel says
+    is the master, or a cluster.
+
+    How far consumers are behind is counted in each partition by itself: a consumer may lag its ``max_lag`` in each
+    of them. A batch of events is appended as a whole where one server has all of it; on a cluster, the events of
+    each partition are.
+
+    Args:
+        host: where the server is.
+        port: its port.
+        db: its database.
+        client: a ``redis.asyncio`` client or cluster client instead; its owner closes it.
+        key_prefix: what all keys begin with. That of a ``RedisDataCache`` makes its outbox the stream.
+        partitions: among how many partitions the processes that share a consumer divide its work; by default as
+            many as what is there already has, else 16.
+        size: about how many events are kept for reading back, a share of them in each partition; more while a
+            durable consumer has not passed them.
+        timeout: for how many seconds to wait for a reply.
+        patience: for how many seconds to try again when Redis does not answer.
+        allow_eviction: take a server whose ``maxmemory-policy`` is not ``noeviction``: it may throw events away.
+        **settings: as for ``redis.asyncio.Redis``: ``username``, ``password``, ``ssl``, …
+
+    Raises:
+        InvalidDefinition: when a setting is wrong.
+        MissingExtra: when redis-py is not installed.
+    """
+
+    lasting: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int = 6379,
+        db: int = 0,
+        *,
+        client: Any = None,
+        key_prefix: str = "milepost",
+        partitions: int | None = None,
+        size: int = _SIZE,
+        timeout: float = 5.0,
+        patience: float = 5.0,
+        allow_eviction: bool = False,
+        **settings: Any,
+    ) -> None:
+        if not isinstance(key_prefix, str) or not key_prefix or set("{}") & set(key_prefix):
+            raise InvalidDefinition(f"key_prefix must be a text without braces, got {key_prefix!r}")
+        if partitions is not None:
+            _check_whole("partitions", partitions, _MOST_PARTITIONS)
+            self.partitions = partitions
+        _check_whole("size", size, 1 << 31)
+        for name, value in (("timeout", timeout), ("patience", patience)):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                raise InvalidDefinition(f"{name} must be a number of seconds greater than 0, got {value!r}")
+        self.key_prefix = key_prefix
+        self._asked_partitions = partitions
+        self._source = client_source(client) if client is not None else host_source(host, port, db, settings)
+        self._size = size
+        self._timeout = timeout
+        self._patience = patience
+        self._allow_eviction = allow_eviction
+        self._at: _Place | None = None
+        self._declared: dict[str, Consumer] = {}
+        self._waiting: list[tuple[list[Published], asyncio.Future[list[bool]]]] = []
+        self._appending: asyncio.Task[None] | None = None
+
+    @classmethod
+    def from_url(cls, url: str, **settings: Any) -> Self:
+        """Return a transport for a URL.
+
+        Args:
+            url: ``redis://``, ``rediss://``, ``unix://``, ``redis+cluster://``, ``rediss+cluster://`` or
+                ``redis+sentinel://host:26379,host:26379/service/0``.
+            **settings: ``key_prefix``, ``partitions``, … as for the class.
+
+        Raises:
+            InvalidDefinition: when the URL names no Redis, or a setting is wrong.
+        """
+        transport = cls(**settings)
+        transport._source = url_source(url)
+        return transport
+
+    @classmethod
+    def beside(cls, cache: RedisDataCache) -> Self:
+        """Return a transport whose stream is the outbox of a cache.
+
+        Args:
+            cache: says where Redis is; a client that it was given is used by both.
+        """
+        transport = cls(
+            key_prefix=cache.key_prefix,
+            partitions=cache.partitions,
+            size=cache.outbox_size or _SIZE,
+            timeout=cache._timeout,
+            patience=cache._patience,
+            allow_eviction=cache._allow_eviction,
+        )
+        transport._source = cache._source
+        return transport
+
+    def __repr__(self) -> str:
+        return f"RedisTransport({self._source.name!r}, key_prefix={self.key_prefix!r})"
+
+    # --- life -----------------------------------------------------------------------------
+
+    async def open(self, clock: Clock) -> None:
+        if self._at is not None:
+            raise BackendUnavailable(f"{self!r} is open on another bus; give each bus a transport of its own")
+        places = await open_onlooker(
+            self._source,
+            self.key_prefix,
+            self._asked_partitions,
+            allow_eviction=self._allow_eviction,
+            timeout=self._timeout,
+            patience=self._patience,
+        )
+        self.partitions = places.keys.partitions
+        now = None if isinstance(clock, SystemClock) else clock.time
+        streams = Streams(places, self._size)
+        news = Listening(places.client, self.key_prefix)
+        self._at = _Place(places, streams, Shares(places, now), FailedRows(places, now), news)
+        await streams.standing()  # and learn of the generation
+
+    async def aclose(self) -> None:
+        if self._appending is not None:
+            await asyncio.wait([self._appending])
+        at, self._at = self._at, None
+        if at is not None:
+            await at.news.aclose()
+            await at.places.client.aclose()
+
+    def _opened(self) -> _Place:
+        if self._at is None:
+            raise BackendUnavailable(f"{self!r} is not open")
+        return self._at
+
+    @property
+    def _streams(self) -> Streams:
+        return self._opened().streams
+
+    async def carries(self, store: object) -> bool:
+        if not isinstance(store, RedisDataCache) or not store.outbox_size or store.key_prefix != self.key_prefix:
+            return False
+        places = self._opened().places
+        return await store.shares_place_with(places)
+
+    def listen(self, heard: Callable[[], None], what: News = "events") -> bool:
+        self._opened().news.listen(heard, what)
+        return True
+
+    def unlisten(self, heard: Callable[[], None]) -> None:
+        if self._at is not None:
+            self._at.news.unlisten(heard)
+
+    # --- the stream -----------------------------------------------------------------------
+
+    async def append(self, envelopes: Sequence[Envelope]) -> list[bool]:
+        _ = self._opened()
+        appended: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(([_published(envelope) for envelope in envelopes], appended))
+        if self._appending is None or self._appending.done():
+            self._appending = asyncio.get_running_loop().create_task(self._append_together())
+        return await appended
+
+    async def _append_together(self) -> None:
+        """Append what waits, all in one round trip; what comes meanwhile goes into the next one."""
+        while self._waiting:
+            group, self._waiting = self._waiting, []
+            events = [event for published, _ in group for event in published]
+            try:
+                new = iter(await self._streams.publish(events))
+            except Exception as error:
+                if len(group) == 1:
+                    _answer(group[0][1], error)
+                else:  # one batch may be refused where another is not
+                    await self._append_each(group)
+                continue
+            for published, appended in group:
+                _answer(appended, [next(new) for _ in published])
+
+    async def _append_each(self, group: Sequence[tuple[list[Published], asyncio.Future[list[bool]]]]) -> None:
+        for published, appended in group:
+            try:
+                _answer(appended, await self._streams.publish(published))
+            except Exception as error:
+                _answer(appended, error)
+
+    async def read(self, positions: Mapping[int, Position], limit: int) -> Batch:
+        reached = dict(positions)
+        entries: list[Entry] = []
+        for found in await self._streams.read(positions, limit):
+            reached[found.partition] = found.position
+            envelope = _decoded(found)
+            if envelope is not None:
+                entries.append(Entry(found.partition, found.position, envelope))
+        return Batch(entries, reached)
+
+    async def end(self) -> dict[int, Position]:
+        return {number: position for number, (position, _) in (await self._streams.standing()).items()}
+
+    async def history(
+        self, pattern: str = "*", subject: str = "*", since: float | None = None, until: float | None = None
+    ) -> AsyncIterator[Envelope]:
+        wanted = pattern_to_regex(pattern).fullmatch
+        about = pattern_to_regex(subject).fullmatch
+        async for found in self._streams.all():
+            envelope = _decoded(found)
+            if envelope is None or not wanted(envelope.type) or not about(envelope.subject or ""):
+                continue
+            if (since is None or envelope.time >= since) and (until is None or envelope.time < until):
+                yield envelope
+
+    async def find(self, id: str) -> Envelope | None:
+        found = await self._streams.find(id)
+        if found is not None:
+            return Envelope.decode(found)
+        texts = await self._streams.seek(_in_json(id))  # tracking appended it, which files it under no id
+        return next((one for one in map(Envelope.decode, texts) if one.id == id), None)
+
+    async def chain(self, root: str) -> list[Envelope]:
+        first = await self.find(root)
+        found = [Envelope.decode(text) for text in await self._streams.seek(_in_json(root))]
+        later = [one for one in found if one.root == root and one.id != root]
+        return later if first is None else [first, *later]
+
+    # --- delayed events -------------------------------------------------------------------
+
+    async def delay(self, envelope: Envelope, due: float) -> None:
+        await self._streams.delay(_published(envelope), due)
+        await self._opened().news.tell("work")
+
+    async def cancel(self, id: str) -> bool:
+        return await self._streams.cancel(id)
+
+    async def release(self, now: float, limit: int = 100) -> list[Envelope]:
+        return [Envelope.decode(text) for text in await self._streams.release(now, limit)]
+
+    async def next_due(self) -> float | None:
+        return await self._streams.next_due()
+
+    async def delayed(self, limit: int = 1000) -> list[tuple[float, Envelope]]:
+        return [(due, Envelope.decode(text)) for due, text in await self._streams.delayed(limit)]
+
+    # --- consumers ------------------------------------------------------------------------
+
+    async def declare(self, consumer: Consumer) -> None:
+        await self._opened().shares.declare(
+            consumer.name, consumer.max_lag, consumer.on_lag, at_end=consumer.start == "now"
+        )
+        self._declared[consumer.name] = consumer
+
+    async def forget(self, consumer: str) -> bool:
+        self._declared.pop(consumer, None)
+        return await self._opened().shares.forget(consumer)
+
+    async def beat(self, consumer: str, owner: str, ttl: float, held: Mapping[int, int]) -> tuple[int, set[int]]:
+        members, lost = await self._opened().shares.beat(consumer, owner, ttl, held)
+        if lost or not held:
+            await self._declare_again(consumer)
+        return members, lost
+
+    async def _declare_again(self, name: str) -> None:
+        """Declare a consumer that works here and that Redis does not know any more, because it has lost data."""
+        declared = self._declared.get(name)
+        if declared is not None and not await self._opened().shares.is_known(name):
+            _log.warning("Redis has lost what it knew of the durable consumer %r, which begins anew", name)
+            await self.declare(declared)
+
+    async def claim(self, consumer: str, owner: str, ttl: float, most: int) -> list[Claim]:
+        return [Claim(*taken) for taken in await self._opened().shares.claim(consumer, owner, ttl, most)]
+
+    async def acknowledge(self, consumer: str, done: Mapping[int, tuple[int, Position]]) -> set[int]:
+        return await self._opened().shares.acknowledge(consumer, done)
+
+    async def release_partitions(self, consumer: str, held: Mapping[int, int]) -> None:
+        await self._opened().shares.release(consumer, held)
+
+    async def leave(self, consumer: str, owner: str) -> None:
+        await self._opened().shares.leave(consumer, owner)
+
+    async def lags(self) -> dict[str, int]:
+        return await self._sums(0)
+
+    async def lapsed(self) -> dict[str, int]:
+        return await self._sums(1)
+
+    async def _sums(self, which: int) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for _, consumers in (await self._streams.standing()).values():
+            for name, numbers in consumers.items():
+                sums[name] = sums.get(name, 0) + numbers[which]
+        return sums
+
+    # --- failed deliveries ----------------------------------------------------------------
+
+    async def put_failed(self, job: FailedJob) -> None:
+        await self._opened().failed.put(
+            FailedRow(
+                job.id,
+                job.handler,
+                job.consumer,
+                job.attempts,
+                job.reason,
+                job.traceback,
+                job.failed_at,
+                job.envelope.encoded(),
+            )
+        )
+
+    async def failed(self, id: str | None = None) -> list[FailedJob]:
+        rows = self._opened().failed
+        return [_job(row) for row in (await rows.all() if id is None else await rows.one(id))]
+
+    async def ask_retry(self, ids: Sequence[str]) -> int:
+        known = await self._opened().failed.ask_retry(ids)
+        await self._opened().news.tell("work")
+        return known
+
+    async def take_retries(self, handlers: Sequence[str], ttl: float) -> list[FailedJob]:
+        return [_job(row) for row in await self._opened().failed.take_retries(handlers, ttl)]
+
+    async def keep_retries(self, ids: Sequence[str], ttl: float) -> None:
+        await self._opened().failed.keep_retries(ids, ttl)
+
+    async def remove_failed(self, ids: Sequence[str]) -> int:
+        return await self._opened().failed.remove(ids)
+
+    async def flush(self) -> None:
+        await self._streams.clear()
+        await self._opened().failed.clear()
+
+
+def _check_whole(name: str, value: Any, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise InvalidDefinition(f"{name} must be a whole number from 1 to {most}, got {value!r}")
+
+
+def _published(envelope: Envelope) -> Published:
+    return Published(envelope.id, envelope.key, envelope.encoded())
+
+
+def _answer(waiting: asyncio.Future[list[bool]], answer: list[bool] | Exception) -> None:
+    if waiting.done():
+        return
+    if isinstance(answer, Exception):
+        waiting.set_exception(answer)
+    else:
+        waiting.set_result(answer)
+
+
+def _decoded(found: Found) -> Envelope | None:
+    """Return an event; None, and a line in the log, where it cannot be read. It stays where it is."""
+    try:
+        return Envelope.decode(found.body)
+    except ValueError as error:
+        _log.error("the event at %s of partition %d cannot be read and is passed over: %s",
+                   found.position, found.partition, error)  # fmt: skip
+        return None
+
+
+def _in_json(id: str) -> str:
+    """Return what an event's JSON has in it that has an id in it."""
+    return dumps(id)
+
+
+def _job(row: FailedRow) -> FailedJob:
+    return FailedJob(
+        id=row.id,
+        envelope=Envelope.decode(row.body),
+        handler=row.handler,
+        consumer=row.consumer,
+        attempts=row.attempts,
+        reason=row.reason,
+        traceback=row.traceback,
+        failed_at=row.at,
+        retrying=row.retrying,
+    )
