@@ -11,7 +11,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -26,12 +26,13 @@ Opening = Callable[[int, Path], AbstractAsyncContextManager[Turn]]
 
 async def main(name: str, port: int, folder: Path) -> None:
     package = name.partition("-")[0]  # milepost has several
-    try:
-        opening: Opening = import_module(f"benchmarks.durable.{package}_peer").CONTENDERS[name]
-    except ModuleNotFoundError as error:
-        say(missing=error.name)
-        return
-    async with opening(port, folder) as turn:
+    opening: Opening = import_module(f"benchmarks.durable.{package}_peer").CONTENDERS[name]
+    async with AsyncExitStack() as stack:
+        try:
+            turn = await stack.enter_async_context(opening(port, folder))
+        except ModuleNotFoundError as error:
+            say(missing=error.name)
+            return
         say(ready=version(package))
         while line := await asyncio.to_thread(sys.stdin.readline):  # leases are renewed while others have their turn
             jobs, publishers = map(int, line.split())

@@ -18,6 +18,7 @@ from milepost import (
     EventContext,
     InvalidDefinition,
     RedisDataCache,
+    RedisTransport,
     RetryPolicy,
     SQLiteDataStore,
     SQLiteTransport,
@@ -205,9 +206,8 @@ async def test_while_the_authority_is_down_messages_wait(nats_server: NatsServer
     valkey.start()
     try:
         broker = quiet_broker(nats_server.url)
-        manager = counting(
-            data_cache=RedisDataCache("127.0.0.1", valkey.port, timeout=1.0, patience=0.5), commit_timeout=1.0
-        )
+        redis: dict[str, Any] = {"host": "127.0.0.1", "port": valkey.port, "timeout": 1.0, "patience": 0.5}
+        manager = counting(data_cache=RedisDataCache(**redis), bus=RedisTransport(**redis), commit_timeout=1.0)
         link = BrokerLink(broker, manager, pause=0.1)
         link.track(names.inbox, stream=names.stream, durable="goals", pull_sub=True, group=user)
         async with broker, manager:
