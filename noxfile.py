@@ -20,7 +20,7 @@ BARE = """
 import asyncio
 import importlib.util
 
-for driver in ("httpx", "prometheus_client", "pymongo", "redis", "rich", "typer"):
+for driver in ("faststream", "httpx", "prometheus_client", "pymongo", "redis", "rich", "typer"):
     assert importlib.util.find_spec(driver) is None, f"{driver} is installed: nothing is shown"
 
 import milepost
@@ -110,9 +110,14 @@ def survival(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """milepost, dictrack and the hand-written floor side by side (``-- --json`` for machines)."""
+    """milepost, its peers and the hand-written floors side by side (``-- --json`` for machines)."""
     session.install(".[all]", *group("benchmarks"))
-    session.run("python", "-m", "benchmarks", *session.posargs)
+    peers = session.cache_dir / "peers"
+    for peer in ("saq", "arq"):  # they need an older redis-py than milepost is measured with
+        session.run("python", "-m", "venv", str(peers / peer))
+        python = peers / peer / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+        session.run(str(python), "-m", "pip", "install", "--quiet", *group(peer), external=True)
+    session.run("python", "-m", "benchmarks", *session.posargs, env={"MILEPOST_PEERS": str(peers)})
 
 
 @nox.session(venv_backend="none")

@@ -4,6 +4,7 @@ from benchmarks.figures import Row
 from benchmarks.rows import (
     bus,
     declared,
+    durable,
     growth,
     importing,
     one_tracker,
@@ -29,5 +30,7 @@ ROWS: tuple[Row, ...] = (
     tracked_modes.ROW,
     bus.MATCHING,
     bus.MIDDLEWARE,
+    durable.REDIS,
+    durable.SQLITE,
     importing.ROW,
 )

@@ -126,6 +126,7 @@ if TYPE_CHECKING:
     from milepost.errors import (
         BackendUnavailable as BackendUnavailable,
     )
+    from milepost.errors import BrokerUnavailable as BrokerUnavailable
     from milepost.errors import (
         CacheUnavailable as CacheUnavailable,
     )
@@ -330,7 +331,7 @@ _NAMES = {
     "milepost.data_stores.sqlite": "SQLiteDataStore",
     "milepost.default": "event_bus event_handler init",
     "milepost.errors": (
-        "AmbiguousState BackendUnavailable CacheUnavailable CascadeLimit CircuitOpen "
+        "AmbiguousState BackendUnavailable BrokerUnavailable CacheUnavailable CascadeLimit CircuitOpen "
         "CommitConflict CommitUncertain ConflictingNameError ContainerLocked InvalidDefinition "
         "JobNotFound LeaseLost ManagerClosed MilepostError MissingExtra ModelExists ModelNotFound "
         "OutboxFull QueueOverflow RecordTooLarge StaleModelError StoreLeased StoreUnavailable "
@@ -390,6 +391,7 @@ __all__ = [
     "BaseDataStore",
     "BaseLimiter",
     "BaseTracker",
+    "BrokerUnavailable",
     "BusStatus",
     "CacheUnavailable",
     "CascadeLimit",

@@ -17,7 +17,8 @@
     ├── BackendUnavailable                             something outside does not answer
     │   ├── CacheUnavailable
     │   │   └── CommitUncertain                        the reply was lost; the change may or may not be there
-    │   └── StoreUnavailable
+    │   ├── StoreUnavailable
+    │   └── BrokerUnavailable                          a message broker does not take what is published
     ├── StoreLeased                                    another process holds the store for itself
     ├── RecordTooLarge             (also ValueError)   larger than cache or store can keep; nothing was changed
     ├── CascadeLimit                                   events that cause events without end
@@ -164,6 +165,10 @@ class StoreUnavailable(BackendUnavailable):
 
     keys: frozenset[str] = frozenset()
     """The groups that would have to be read from the store, where others can be worked on without it."""
+
+
+class BrokerUnavailable(BackendUnavailable):
+    """A message broker does not answer, or does not confirm what was published."""
 
 
 class StoreLeased(MilepostError):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.mongodb import MongoServer, Unavailable
+from tests.servers.nats import NatsServer
 from tests.servers.valkey import ValkeyCluster, ValkeyServer
 
 
@@ -66,3 +67,25 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyCl
         yield cluster
     finally:
         cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A NATS server that tests share; each takes streams and subjects of its own."""
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def own_nats(tmp_path: Path) -> Iterator[NatsServer]:
+    """A NATS server of the test's own, which it may stop, kill and start again."""
+    server = NatsServer(tmp_path / "nats")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

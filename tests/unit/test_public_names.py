@@ -22,6 +22,7 @@ NAMES = [
     "BaseDataStore",
     "BaseLimiter",
     "BaseTracker",
+    "BrokerUnavailable",
     "BusStatus",
     "CacheUnavailable",
     "CascadeLimit",
@@ -226,7 +227,8 @@ BARE = """
 import sys
 
 EXTRAS = {
-    "typer", "rich", "httpx", "prometheus_client", "redis", "pymongo", "bson", "motor", "pytest", "hypothesis",
+    "typer", "rich", "httpx", "prometheus_client", "redis", "pymongo", "bson", "motor", "faststream", "pytest",
+    "hypothesis",
 }
 
 class NoExtras:

@@ -32,6 +32,7 @@ __all__ = [
     "code_of",
     "decode_event",
     "encode_event",
+    "event_from",
 ]
 
 
@@ -89,11 +90,20 @@ def decode_event(text: str | bytes) -> Event:
     body = loads(text)
     if not isinstance(body, dict) or not isinstance(body.get("type"), str):
         raise ValueError("an event's JSON is an object with a type")
-    fields = {field: body[field] for field in Event.model_fields if body.get(field) is not None}
+    return event_from(body)
+
+
+def event_from(attributes: Mapping[str, Any]) -> Event:
+    """Return the event of a CloudEvent's attributes, its type and data among them.
+
+    Raises:
+        ValueError: when one of them is not what it should be.
+    """
+    fields = {field: attributes[field] for field in Event.model_fields if attributes.get(field) is not None}
     for field in ("metadata", "change"):
         if field in fields:
             fields[field] = loads(fields[field])
-    return EVENT_CLASSES.get(body["type"], Event)(**fields)
+    return EVENT_CLASSES.get(fields["type"], Event)(**fields)
 
 
 class Event(BaseModel):
