@@ -19,7 +19,7 @@ from milepost.bus.payloads import checked_payload
 from milepost.bus.registering import Registering
 from milepost.bus.run import current_run
 from milepost.errors import BackendUnavailable, CascadeLimit, QueueOverflow
-from milepost.events.types import Event
+from milepost.events.types import Event, TrackerEvent
 
 __all__ = ["Publishing"]
 
@@ -264,7 +264,7 @@ class Publishing(Registering, BusParts):
                 cause = "" if run is None else f" {run.envelope.type}"
                 _log.error("%s", CascadeLimit(self.max_depth, [f"...{cause}", envelope.type]))
                 continue
-            if self._carries_outbox:
+            if self._carries_outbox and isinstance(event, TrackerEvent):
                 self._accept(envelope)
             elif self._immediate is not None:
                 self._immediate.append_now(envelope)
