@@ -109,11 +109,20 @@ class Announcer:
     @overload
     def subscribe(
         self,
-        *wanted: str | type[EngineEvent],
+        *wanted: str,
         group: str = "*",
         size: int = 1000,
         overflow: Overflow | Literal["drop_oldest", "drop_newest", "block", "error"] = Overflow.DROP_OLDEST,
     ) -> Subscription[TrackerEvent]: ...
+
+    @overload
+    def subscribe(
+        self,
+        *wanted: str | type[EngineEvent],
+        group: str = "*",
+        size: int = 1000,
+        overflow: Overflow | Literal["drop_oldest", "drop_newest", "block", "error"] = Overflow.DROP_OLDEST,
+    ) -> Subscription[Any]: ...
 
     def subscribe(
         self,

@@ -19,7 +19,7 @@ __all__ = ["Healer"]
 _log = logging.getLogger("milepost")
 
 _PAUSE: Final = 1.0
-_LOOKS: Final = 3
+_LOOKS: Final = 5
 """After how many looks at a loss it is told of, though not all is compared yet."""
 
 
