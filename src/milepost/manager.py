@@ -147,7 +147,8 @@ class TrackingManager(Announcer):
             window=self._window,
             timeout=arguments.seconds("commit_timeout", commit_timeout),
         )
-        self._track_now = self._committer.track_now
+        followed = isinstance(self._authority, ImmediateAuthority) and self._authority.followed
+        self._track_now = self._committer.track_unless_full if followed else self._committer.track_now
         self._live = LiveObjects(self._find)
         self._committer.on_gone = self._live.gone
         self._table.on_evicted = lambda record: self._live.evicted(record.key, record.rows.values())

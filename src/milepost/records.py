@@ -501,6 +501,8 @@ class ImmediateAuthority(Authority):
 
     followed: bool = False
     """Whether a store follows, which must be told what changed."""
+    full: bool = False
+    """Whether that store is so far behind that not every commit is taken: ``Undecided`` says which are not."""
 
     def moved(self, record: Record, rows: Sequence[Row]) -> None:
         """Note for the store that follows that the record was moved on to these rows."""

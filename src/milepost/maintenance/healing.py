@@ -67,6 +67,7 @@ class Healer:
         whole = [record for record in records if record.incarnation and not record.broken]
         if whole:
             self._kept.append((whole, epoch))
+        self._begin(self._cache.take_loss())
         try:
             await self._offer()
         except BackendUnavailable as error:
