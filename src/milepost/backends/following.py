@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from milepost.records import Authority, CacheMark, Standing
@@ -12,6 +13,7 @@ __all__ = ["FollowingAuthority"]
 class FollowingAuthority(Authority):
     """An authority that can tell where it has records, and how far the cache had come that it follows."""
 
+    @abstractmethod
     async def standings(self, keys: Sequence[str]) -> dict[str, Standing]:
         """Return where records stand, removed ones too as long as ``save`` goes by them; others are absent.
 
@@ -21,21 +23,16 @@ class FollowingAuthority(Authority):
         Raises:
             StoreUnavailable: when the store does not answer.
         """
-        loaded = await self.load(keys)
-        return {
-            key: Standing(found.state.revision, False)
-            for key, found in loaded.items()
-            if found.state.revision is not None
-        }
 
+    @abstractmethod
     async def cache_mark(self) -> CacheMark | None:
         """Return what :meth:`mark_cache` has been told; None where that is nothing. A flush leaves it there.
 
         Raises:
             StoreUnavailable: when the store does not answer.
         """
-        return None
 
+    @abstractmethod
     async def mark_cache(self, mark: CacheMark) -> None:
         """Remember what is known of the cache that is followed: one that knows less has lost data.
 

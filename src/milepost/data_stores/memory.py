@@ -36,7 +36,15 @@ class MemoryDataStore(MemoryRecords, BaseDataStore):
 
     async def standings(self, keys: Sequence[str]) -> dict[str, Standing]:
         gone = {key: Standing(self._removed[key], True) for key in keys if key in self._removed}
-        return {**gone, **await super().standings(keys)}
+        there = ((key, self.table.records.get(key)) for key in keys)
+        return {
+            **gone,
+            **{
+                key: Standing(record.revision, False)
+                for key, record in there
+                if record is not None and record.revision is not None
+            },
+        }
 
     async def cache_mark(self) -> CacheMark | None:
         return self._mark
