@@ -2,8 +2,8 @@
 --
 -- KEYS: the hashes of the records, one for each commit; on a cluster then all others that are touched.
 -- ARGV: generation, how many event ids are remembered, how many events the outbox keeps, milliseconds for
---       which a removal and for which commit ids are remembered, how many records of a partition may be unsaved (0 for any
---       number), how many commits there are; then for each commit
+--       which a removal and for which commit ids are remembered, how many records of a partition may be unsaved
+--       (0 for any number), how many commits there are; then for each commit
 --     "<epoch> <base or -> <new revision> <serial> <deadline or -> <flags> <ticket> <moment> <puts> <drops> <events>
 --      <seen> <definitions>": flags are - or some of r (removes), n (changes nothing), i (begins another
 --      incarnation), d (in doubt: it was sent before); the ticket is what load.lua said of a record that was

@@ -73,6 +73,7 @@ for n = 1, tonumber(ARGV[2]) do
   replies[n] = 1
   if place.generation == ARGV[1] and doubts(place, tag, name) then
     replies[n] = compare(key, tag, place, name, ARGV[n + 4])
+    redis.call('ZADD', tag .. 'u' .. ARGV[1], 'XX', 0, name) -- whoever had taken it to be saved has not this any more
     if replies[n] ~= 0 then
       be_sure(place, tag, name, '')
     end

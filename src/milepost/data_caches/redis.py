@@ -134,7 +134,9 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
         self._clock = clock
         client = self._client = await open_client(self._source, self._places, self._timeout, self._patience)
         try:
-            await self._places.open(client, None if self._store is None else await self._store.cache_mark())
+            if self._store is not None:
+                self._places.mark = await self._store.cache_mark()
+            await self._places.open(client)
             await self._build(client)
         except BaseException:
             await self.aclose()

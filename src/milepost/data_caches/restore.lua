@@ -52,7 +52,9 @@ local function write(key, tag, place, numbers, first, ids, after)
   else
     redis.call('ZADD', tag .. 't' .. ARGV[1], deadline, name)
   end
-  if place.followed and counter ~= match(numbers, '%S+$') then
+  if counter == match(numbers, '%S+$') then
+    redis.call('ZREM', tag .. 'u' .. ARGV[1], name)
+  elseif place.followed then
     redis.call('ZADD', tag .. 'u' .. ARGV[1], 0, name)
   end
 end

@@ -124,7 +124,7 @@ class Comparison:
 
     @property
     def _lease(self) -> bytes:
-        return self._keys.number[:-1] + b"h"
+        return self._keys.shared("h")
 
     async def _leased(self) -> bool:
         call = Call(None, -1, (), (b"SET", self._lease, b"1", b"NX", b"PX", _LEASE_MS))

@@ -50,7 +50,8 @@ class Places:
         """Told when a later epoch is learned of."""
         self._generations: dict[int, int] = {}
         self._entered: set[int] = set()
-        self._known = False
+        self.mark: CacheMark | None = None
+        """What the store that follows knew of the cache before this was opened."""
         self.doubts: dict[int, bytes] = {}
         """The number of the doubt of each partition whose records may be older than the store's."""
         self._loss: Loss | None = None
@@ -61,12 +62,8 @@ class Places:
         assert self._client is not None
         return self._client
 
-    async def open(self, client: RedisClient, mark: CacheMark | None = None) -> None:
+    async def open(self, client: RedisClient) -> None:
         """Connect, and learn where the partitions stand.
-
-        Args:
-            client: carries calls.
-            mark: what the store that follows knows of the cache from before; None where that is nothing.
 
         Raises:
             CacheUnavailable: when a server does not answer.
@@ -78,9 +75,8 @@ class Places:
         self._entered.clear()
         self.doubts.clear()
         self._loss = None
-        self._known = mark is not None
-        if mark is not None:
-            self._at_least(*mark)
+        if self.mark is not None:
+            self._at_least(*self.mark)
         await client.open(self.keys.partitions)
         await self._agree()
         self._agreed = True
@@ -110,7 +106,7 @@ class Places:
         groups = [[number] for number in here] if topology.spread else [here]
         candidate = max(time.time_ns() // 1000, self.epoch + 1)
         while groups:
-            known = int(self._known or self._entered.issuperset(here))
+            known = int(self.mark is not None or self._entered.issuperset(here))
             arguments = (facts.identity, candidate, self.keys.generation, int(self.follows), known, _HEALING_MS)
             calls = [Call(_ENTER, group[0], self._states(group), arguments) for group in groups if group]
             states = [state for reply in await exchange(connection, _commands(calls)) for state in _checked(reply)]
