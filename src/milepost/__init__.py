@@ -126,6 +126,7 @@ if TYPE_CHECKING:
     from milepost.errors import (
         BackendUnavailable as BackendUnavailable,
     )
+    from milepost.errors import BacklogFull as BacklogFull
     from milepost.errors import BrokerUnavailable as BrokerUnavailable
     from milepost.errors import (
         CacheUnavailable as CacheUnavailable,
@@ -188,6 +189,7 @@ if TYPE_CHECKING:
     from milepost.events.codes import (
         EVENT_ALL as EVENT_ALL,
     )
+    from milepost.events.codes import EVENT_DATA_LOST as EVENT_DATA_LOST
     from milepost.events.codes import (
         EVENT_TRACKER_ADDED as EVENT_TRACKER_ADDED,
     )
@@ -215,6 +217,7 @@ if TYPE_CHECKING:
     from milepost.events.codes import SUBJECT_DELETED as SUBJECT_DELETED
     from milepost.events.codes import SUBJECT_PROPERTY_CHANGED as SUBJECT_PROPERTY_CHANGED
     from milepost.events.codes import SUBJECT_PROPERTY_DELETED as SUBJECT_PROPERTY_DELETED
+    from milepost.events.types import DataLost as DataLost
     from milepost.events.types import (
         Event as Event,
     )
@@ -331,20 +334,20 @@ _NAMES = {
     "milepost.data_stores.sqlite": "SQLiteDataStore",
     "milepost.default": "event_bus event_handler init",
     "milepost.errors": (
-        "AmbiguousState BackendUnavailable BrokerUnavailable CacheUnavailable CascadeLimit CircuitOpen "
+        "AmbiguousState BackendUnavailable BacklogFull BrokerUnavailable CacheUnavailable CascadeLimit CircuitOpen "
         "CommitConflict CommitUncertain ConflictingNameError ContainerLocked InvalidDefinition "
         "JobNotFound LeaseLost ManagerClosed MilepostError MissingExtra ModelExists ModelNotFound "
         "OutboxFull QueueOverflow RecordTooLarge StaleModelError StoreLeased StoreUnavailable "
         "TrackerNotFound UndecodableError UnknownEventError UnknownKindError"
     ),
     "milepost.events.codes": (
-        "EVENT_ALL EVENT_TRACKER_ADDED EVENT_TRACKER_ALL_COMPLETED EVENT_TRACKER_EXPIRED "
+        "EVENT_ALL EVENT_DATA_LOST EVENT_TRACKER_ADDED EVENT_TRACKER_ALL_COMPLETED EVENT_TRACKER_EXPIRED "
         "EVENT_TRACKER_LIMITED EVENT_TRACKER_PROGRESSED EVENT_TRACKER_REMOVED EVENT_TRACKER_RESET "
         "EVENT_TRACKER_STAGE_COMPLETED SUBJECT_DELETED SUBJECT_PROPERTY_CHANGED "
         "SUBJECT_PROPERTY_DELETED"
     ),
     "milepost.events.types": (
-        "Event TrackerAdded TrackerAllCompleted TrackerEvent TrackerExpired TrackerLimited "
+        "DataLost Event TrackerAdded TrackerAllCompleted TrackerEvent TrackerExpired TrackerLimited "
         "TrackerProgressed TrackerRemoved TrackerReset TrackerStageCompleted"
     ),
     "milepost.limiters.base": "BaseLimiter",
@@ -370,6 +373,7 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names.spl
 
 __all__ = [
     "EVENT_ALL",
+    "EVENT_DATA_LOST",
     "EVENT_TRACKER_ADDED",
     "EVENT_TRACKER_ALL_COMPLETED",
     "EVENT_TRACKER_EXPIRED",
@@ -386,6 +390,7 @@ __all__ = [
     "AmbiguousState",
     "AnyOf",
     "BackendUnavailable",
+    "BacklogFull",
     "BaseCondition",
     "BaseDataCache",
     "BaseDataStore",
@@ -406,6 +411,7 @@ __all__ = [
     "ContainerLocked",
     "CountLimiter",
     "CountTracker",
+    "DataLost",
     "Event",
     "EventBus",
     "EventContext",

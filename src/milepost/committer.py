@@ -24,7 +24,7 @@ from milepost._naming import spoken
 from milepost._tasks import Tasks
 from milepost.adoption import Adopter
 from milepost.bus.dispatcher import Delivery, Dispatcher, delivered
-from milepost.data_caches.base import LeadingCache
+from milepost.data_caches.base import LeadingCache, MendingCache
 from milepost.errors import (
     BackendUnavailable,
     CommitConflict,
@@ -264,7 +264,7 @@ class Committer(OnTheSpot):
             outcomes = await self._until_certain(round, decide)
         except BackendUnavailable:
             for commit in round.commits:
-                self._table.drop(commit.key)  # what is there now must be learned anew
+                self._drop(commit.key)
             raise
         for line, draft, commit, outcome in zip(
             round.batch.values(), round.drafts, round.commits, outcomes, strict=True
@@ -297,6 +297,11 @@ class Committer(OnTheSpot):
         fail_all([line], error)
         if not isinstance(error, MilepostError):
             _log.error("a commit of %s failed", spoken(key), exc_info=error)
+
+    def _drop(self, key: str) -> None:
+        """Have learned anew what there is of a record; unless what is held may be needed to bring it back."""
+        if not isinstance(self._authority, MendingCache):
+            self._table.drop(key)
 
     def _record(self, key: str) -> Record:
         record = self._table.records.get(key)
@@ -375,7 +380,7 @@ class Committer(OnTheSpot):
             self._lost_race(key, line)
             return
         if isinstance(outcome, Undecided):
-            self._table.drop(key)
+            self._drop(key)
             fail_all([line], outcome.error)
             return
         if isinstance(outcome, Conflict):

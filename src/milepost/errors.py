@@ -18,6 +18,7 @@
     │   ├── CacheUnavailable
     │   │   └── CommitUncertain                        the reply was lost; the change may or may not be there
     │   ├── StoreUnavailable
+    │   │   └── BacklogFull                            the store is too far behind; nothing was changed
     │   └── BrokerUnavailable                          a message broker does not take what is published
     ├── StoreLeased                                    another process holds the store for itself
     ├── RecordTooLarge             (also ValueError)   larger than cache or store can keep; nothing was changed
@@ -169,6 +170,22 @@ class StoreUnavailable(BackendUnavailable):
 
 class BrokerUnavailable(BackendUnavailable):
     """A message broker does not answer, or does not confirm what was published."""
+
+
+class BacklogFull(StoreUnavailable):
+    """The store that follows is too far behind for one more group to change. Nothing was changed.
+
+    Groups that it has not seen as they are can still change; ``max_backlog`` of the cache is the bound.
+    """
+
+    def __init__(self, where: str, backlog: int, bound: int, cause: str | None) -> None:
+        super().__init__(
+            f"{where} holds {backlog} groups that the store has not seen as they are, and {bound} are allowed "
+            f"(max_backlog); nothing was changed. {cause or 'The store does not keep up.'}"
+        )
+        self.backlog = backlog
+        self.bound = bound
+        self.cause = cause
 
 
 class StoreLeased(MilepostError):

@@ -148,7 +148,8 @@ class TrackingManager(Announcer):
             window=self._window,
             timeout=arguments.seconds("commit_timeout", commit_timeout),
         )
-        self._track_now = self._committer.track_now
+        followed = isinstance(self._authority, ImmediateAuthority) and self._authority.followed
+        self._track_now = self._committer.track_unless_full if followed else self._committer.track_now
         self._live = LiveObjects(self._find)
         self._committer.on_gone = self._live.gone
         self._table.on_evicted = lambda record: self._live.evicted(record.key, record.rows.values())
@@ -160,7 +161,7 @@ class TrackingManager(Announcer):
             self._flusher = Flusher(self._leader, self.data_store, self._clock, interval)
         self._healer: Healer | None = None
         if isinstance(self._authority, MendingCache):
-            self._healer = Healer(self._authority)
+            self._healer = Healer(self._authority, self._clock, self._announce)
             self._committer.on_replicas_forgotten = self._healer.heal
             self._authority.tell_of_epochs(self._note_epoch)
         self._keeper = SubjectKeeper(
@@ -278,6 +279,8 @@ class TrackingManager(Announcer):
         _ = self._tasks.spawn(self._sweeper.run(), "expiry")
         if self._flusher is not None:
             _ = self._tasks.spawn(self._flusher.run(), "flushing")
+        if self._healer is not None:
+            _ = self._tasks.spawn(self._healer.run(), "healing")
         self._started = True
 
     async def aclose(self) -> None:
@@ -787,6 +790,7 @@ class TrackingManager(Announcer):
             waiting=self._committer.waiting,
             backlog=0 if self._leader is None else self._leader.backlog,
             store_error=None if self._flusher is None else self._flusher.last_error,
+            max_backlog=None if self._leader is None else self._leader.max_backlog,
             restored=0 if self._healer is None else self._healer.restored,
             lost=0 if self._healer is None else self._healer.lost,
             conflicts=self._committer.conflicts,

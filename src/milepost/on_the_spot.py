@@ -13,7 +13,7 @@ from milepost._clock import Clock, to_the_microsecond
 from milepost._naming import SUBJECTS
 from milepost._working import NO_STATE
 from milepost.bus.dispatcher import Delivery, Dispatcher
-from milepost.records import Authority, Commit, Committed, ImmediateAuthority, Record
+from milepost.records import Authority, Commit, Committed, ImmediateAuthority, Record, Undecided
 from milepost.replicas import Replicas
 from milepost.trackers.snapshot import TrackerSnapshot
 from milepost.tracking.draft import RecordDraft
@@ -103,6 +103,10 @@ class OnTheSpot:
             self._note(record, moved)
         return result
 
+    def track_unless_full(self, key: str, data: Mapping[str, Any]) -> TrackResult | None:
+        """Like :meth:`track_now`; None also where the store that follows is too far behind to take whatever comes."""
+        return None if self._immediate is None or self._immediate.full else self.track_now(key, data)
+
     def _note(self, record: Record, moved: Sequence[TrackerSnapshot]) -> None:
         """Note that a record was used, and for a store that follows that it moved."""
         if self._table.limit is not None:
@@ -185,6 +189,8 @@ class OnTheSpot:
         gone = self._gone(draft, commit)
         plan = record.plan
         outcome = immediate.commit_now(commit, record)
+        if isinstance(outcome, Undecided):
+            raise outcome.error
         if not isinstance(outcome, Committed):  # nobody else can have changed it since: nothing was awaited
             raise RuntimeError(f"an immediate commit answered {outcome!r}")
         return self._committed(record, commit, plan, gone, draft)

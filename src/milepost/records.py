@@ -19,12 +19,14 @@ from milepost.errors import BackendUnavailable, OutboxFull
 
 __all__ = [
     "Authority",
+    "CacheMark",
     "Commit",
     "Committed",
     "Conflict",
     "Duplicate",
     "ImmediateAuthority",
     "LoadedRecord",
+    "Loss",
     "NeedDefinitions",
     "NotHeld",
     "OutboxEvent",
@@ -35,7 +37,9 @@ __all__ = [
     "RecordState",
     "Revision",
     "Row",
+    "Settled",
     "StaleEpoch",
+    "Standing",
     "TooLarge",
     "Undecided",
 ]
@@ -259,6 +263,50 @@ class RecordState(NamedTuple):
     deadline: float | None = None
 
 
+class Standing(NamedTuple):
+    """Where a store has a record; ``removed`` where it knows that the record was removed there."""
+
+    revision: Revision
+    removed: bool
+
+
+class CacheMark(NamedTuple):
+    """What a store remembers of the cache that it follows: its latest epoch, and how many flushes there were."""
+
+    epoch: int
+    generation: int
+
+
+class Loss(NamedTuple):
+    """That a cache was restarted, replaced or emptied, and may have lost data.
+
+    Args:
+        epoch_before: the epoch that ended.
+        epoch: the epoch that began.
+        partitions: which partitions it concerns.
+        empty: whether a cache in which there had been something was found empty.
+    """
+
+    epoch_before: int
+    epoch: int
+    partitions: tuple[int, ...]
+    empty: bool
+
+
+class Settled(NamedTuple):
+    """What comparing a cache with its store has come to, in this process.
+
+    Args:
+        restored: how many records were older than the store's and were brought back from there.
+        removed: how many had been removed since.
+        done: whether every record is known to be as new as the store's.
+    """
+
+    restored: int
+    removed: int
+    done: bool
+
+
 class LoadedRecord(NamedTuple):
     """A record, or what changed in it, as an adapter read it.
 
@@ -463,6 +511,8 @@ class ImmediateAuthority(Authority):
 
     followed: bool = False
     """Whether a store follows, which must be told what changed."""
+    full: bool = False
+    """Whether that store is so far behind that not every commit is taken: ``Undecided`` says which are not."""
 
     def moved(self, record: Record, rows: Sequence[Row]) -> None:
         """Note for the store that follows that the record was moved on to these rows."""

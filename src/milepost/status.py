@@ -25,6 +25,8 @@ class ManagerStatus(BaseModel):
     """Commands on their way to the authority."""
     backlog: int
     """Groups that a store which follows has not seen as they are."""
+    max_backlog: int | None
+    """How many of them there may be: a change to one more is refused. None where nothing is refused."""
     store_error: str | None
     """Why the last flush failed; None where it did not."""
     restored: int

@@ -10,7 +10,7 @@ from milepost.bus.dispatcher import Dispatcher
 from milepost.bus.failed import FailedDelivery
 from milepost.bus.listeners import ListenerHandle
 from milepost.bus.subscriptions import Subscription, codes_of
-from milepost.events.types import TrackerEvent, code_of
+from milepost.events.types import EngineEvent, TrackerEvent, code_of
 from milepost.queues import Overflow
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Announcer"]
 
-E = TypeVar("E", bound=TrackerEvent)
+E = TypeVar("E", bound=EngineEvent)
 C = TypeVar("C", bound=Callable[..., Any])
 
 
@@ -54,7 +54,11 @@ class Announcer:
     ) -> ListenerHandle: ...
 
     def add_listener(
-        self, code: str | type[TrackerEvent], callback: Callable[[Any], Any], *, background: bool = False
+        self,
+        code: str | type[EngineEvent],
+        callback: Callable[[Any], Any],
+        *,
+        background: bool = False,
     ) -> ListenerHandle:
         """Call ``callback`` for every event of a kind, after its commit.
 
@@ -81,7 +85,7 @@ class Announcer:
     @overload
     def on_event(self, code: str, *, background: bool = False) -> Callable[[C], C]: ...
 
-    def on_event(self, code: str | type[TrackerEvent], *, background: bool = False) -> Any:
+    def on_event(self, code: str | type[EngineEvent], *, background: bool = False) -> Any:
         """Decorate a listener; otherwise like :meth:`add_listener`."""
         known = code_of(code)
 
@@ -105,15 +109,24 @@ class Announcer:
     @overload
     def subscribe(
         self,
-        *wanted: str | type[TrackerEvent],
+        *wanted: str,
         group: str = "*",
         size: int = 1000,
         overflow: Overflow | Literal["drop_oldest", "drop_newest", "block", "error"] = Overflow.DROP_OLDEST,
     ) -> Subscription[TrackerEvent]: ...
 
+    @overload
     def subscribe(
         self,
-        *wanted: str | type[TrackerEvent],
+        *wanted: str | type[EngineEvent],
+        group: str = "*",
+        size: int = 1000,
+        overflow: Overflow | Literal["drop_oldest", "drop_newest", "block", "error"] = Overflow.DROP_OLDEST,
+    ) -> Subscription[Any]: ...
+
+    def subscribe(
+        self,
+        *wanted: str | type[EngineEvent],
         group: str = "*",
         size: int = 1000,
         overflow: Overflow | str = Overflow.DROP_OLDEST,
@@ -135,7 +148,7 @@ class Announcer:
             codes_of(wanted), group, self._dispatcher.subscribe, self._dispatcher.unsubscribe, size, overflow
         )
 
-    def add_queue(self, code: str | type[TrackerEvent], queue: asyncio.Queue[Any]) -> ListenerHandle:
+    def add_queue(self, code: str | type[EngineEvent], queue: asyncio.Queue[Any]) -> ListenerHandle:
         """Feed events of a kind to an ``asyncio.Queue``; where it is full they are dropped and counted.
 
         Args:
@@ -147,6 +160,10 @@ class Announcer:
             TypeError: when the queue is none.
         """
         return self._dispatcher.add_queue(code_of(code), queue)
+
+    def _announce(self, event: EngineEvent) -> None:
+        """Tell listeners, subscriptions and the bus of something that no commit caused; nobody waits for it."""
+        _ = self._dispatcher.publish("", [event])
 
     @property
     def failed_deliveries(self) -> list[FailedDelivery]:

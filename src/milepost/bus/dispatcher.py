@@ -22,7 +22,7 @@ from milepost.bus.failed import FailedDelivery
 from milepost.bus.listeners import Listener, Listeners
 from milepost.bus.parcels import Parcel
 from milepost.bus.subscriptions import Subscription
-from milepost.events.types import TrackerEvent
+from milepost.events.types import Event
 from milepost.queues import BoundedQueue
 
 __all__ = ["Delivery", "Dispatcher", "delivered"]
@@ -75,7 +75,7 @@ class Dispatcher(Listeners):
         lines = sum(len(line) for line in self._lines.values())
         return lines + sum(len(listener.queue) for listener in self._all_listeners() if listener.queue is not None)
 
-    def publish(self, key: str, events: Sequence[TrackerEvent]) -> Delivery:
+    def publish(self, key: str, events: Sequence[Event]) -> Delivery:
         """Deliver a commit's events.
 
         Args:
@@ -106,7 +106,7 @@ class Dispatcher(Listeners):
             line.append(parcel)
         return parcel.future()
 
-    def _targets(self, key: str, event: TrackerEvent) -> list[Listener | Subscription[Any]]:
+    def _targets(self, key: str, event: Event) -> list[Listener | Subscription[Any]]:
         code, about = event.type, event.subject or key
         targets: list[Listener | Subscription[Any]] = list(self._listeners.get(code, ()))
         targets += [subscription for subscription in self._subscriptions if subscription.wants(code, about)]
@@ -123,7 +123,7 @@ class Dispatcher(Listeners):
             stops.popleft()
         return None
 
-    def _deliver(self, event: TrackerEvent, target: Listener | Subscription[Any]) -> Awaitable[Any] | None:
+    def _deliver(self, event: Event, target: Listener | Subscription[Any]) -> Awaitable[Any] | None:
         if isinstance(target, Subscription):
             self.delivered += 1
             before = target.queue.dropped
@@ -138,7 +138,7 @@ class Dispatcher(Listeners):
             return None
         return self._call(event, target)
 
-    def _call(self, event: TrackerEvent, listener: Listener) -> Awaitable[Any] | None:
+    def _call(self, event: Event, listener: Listener) -> Awaitable[Any] | None:
         """Call a listener; return what is to be waited for until it has ended."""
         try:
             answer = listener.call(event)
@@ -176,7 +176,7 @@ class Dispatcher(Listeners):
             self._dropped += len(parcel)
             parcel.arrived()
 
-    async def _wait_for(self, pending: Awaitable[Any], event: TrackerEvent, target: Any) -> None:
+    async def _wait_for(self, pending: Awaitable[Any], event: Event, target: Any) -> None:
         try:
             await pending
         except Exception as error:
@@ -190,7 +190,7 @@ class Dispatcher(Listeners):
             if isinstance(target, Listener):
                 self.delivered += 1
 
-    async def _run_in_background(self, listener: Listener, queue: BoundedQueue[TrackerEvent]) -> None:
+    async def _run_in_background(self, listener: Listener, queue: BoundedQueue[Event]) -> None:
         _inside_listener.set(True)
         while True:
             try:
@@ -205,7 +205,7 @@ class Dispatcher(Listeners):
             finally:
                 queue.task_done()
 
-    def _fail(self, event: TrackerEvent, target: Listener, error: BaseException) -> None:
+    def _fail(self, event: Event, target: Listener, error: BaseException) -> None:
         self.failed += 1
         shown = "".join(traceback.format_exception(error))
         self.failures.append(FailedDelivery(event, target.name, 1, error, shown))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from milepost.bus.subscriptions import Subscription
 from milepost.errors import ManagerClosed
 from milepost.events.codes import EVENT_TRACKER_PROGRESSED
-from milepost.events.types import TrackerEvent
+from milepost.events.types import Event
 from milepost.queues import BoundedQueue, Overflow
 
 __all__ = ["Hearing", "Listener", "ListenerHandle", "Listeners"]
@@ -26,7 +26,7 @@ class Hearing(Protocol):
         """Whether somebody on the bus would notice an event of this type."""
         ...
 
-    def hear(self, events: Sequence[TrackerEvent]) -> None:
+    def hear(self, events: Sequence[Event]) -> None:
         """Take events that were committed."""
         ...
 
@@ -36,9 +36,7 @@ class Listener:
 
     __slots__ = ("call", "code", "name", "queue")
 
-    def __init__(
-        self, code: str, call: Callable[[Any], Any], name: str, queue: BoundedQueue[TrackerEvent] | None
-    ) -> None:
+    def __init__(self, code: str, call: Callable[[Any], Any], name: str, queue: BoundedQueue[Event] | None) -> None:
         self.code = code
         self.call = call
         self.name = name
@@ -99,7 +97,7 @@ class Listeners:
         """Call ``callback`` for every event of a code."""
         if not callable(callback):
             raise TypeError(f"callback must be callable, got {callback!r}")
-        queue: BoundedQueue[TrackerEvent] | None = None
+        queue: BoundedQueue[Event] | None = None
         if background:
             queue = BoundedQueue(BACKGROUND_SIZE, Overflow.DROP_OLDEST)
         name = getattr(callback, "__qualname__", type(callback).__qualname__)
@@ -128,7 +126,7 @@ class Listeners:
             raise TypeError(f"queue must be an asyncio.Queue, got {queue!r}")
         delivered = dropped = 0
 
-        def feed(event: TrackerEvent) -> None:
+        def feed(event: Event) -> None:
             nonlocal delivered, dropped
             try:
                 queue.put_nowait(event)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Iterable
 from typing import Any
 
 from milepost.bus.subscriptions import Subscription
-from milepost.events.types import TrackerEvent
+from milepost.events.types import Event
 
 __all__ = ["Parcel"]
 
@@ -18,7 +18,7 @@ class Parcel:
 
     __slots__ = ("_future", "_placed", "pending", "stops")
 
-    def __init__(self, stops: Iterable[tuple[TrackerEvent, Any]]) -> None:
+    def __init__(self, stops: Iterable[tuple[Event, Any]]) -> None:
         self.stops = deque(stops)
         self.pending: Awaitable[Any] | None = None
         """What the first stop waits for."""

@@ -19,7 +19,7 @@ from milepost.bus.payloads import checked_payload
 from milepost.bus.registering import Registering
 from milepost.bus.run import current_run
 from milepost.errors import BackendUnavailable, CascadeLimit, QueueOverflow
-from milepost.events.types import LISTENED, Event
+from milepost.events.types import LISTENED, DataLost, Event
 
 __all__ = ["Publishing"]
 
@@ -294,9 +294,10 @@ class Publishing(Registering, BusParts):
                 cause = "" if run is None else f" {run.envelope.type}"
                 _log.error("%s", CascadeLimit(self.max_depth, [f"...{cause}", envelope.type]))
                 continue
-            if self._carries_outbox:
+            in_outbox = not isinstance(event, DataLost)  # that is committed with no record
+            if in_outbox and self._carries_outbox:
                 self._accept(envelope)
-            elif self._relay is not None:
+            elif in_outbox and self._relay is not None:
                 self._accept(envelope)
                 self._relay.ring()
             elif self._immediate is not None:

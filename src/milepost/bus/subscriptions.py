@@ -7,15 +7,15 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from milepost._patterns import pattern_to_regex
-from milepost.events.types import EVENT_CLASSES, LISTENED, TrackerEvent, code_of
+from milepost.events.types import LISTENED, TRACKER_EVENTS, EngineEvent, TrackerEvent, code_of
 from milepost.queues import BoundedQueue, Overflow
 
 __all__ = ["Subscription", "codes_of"]
 
-E_co = TypeVar("E_co", bound=TrackerEvent, covariant=True)
+E_co = TypeVar("E_co", bound=EngineEvent, covariant=True)
 
 
-def codes_of(wanted: tuple[str | type[TrackerEvent], ...]) -> frozenset[str]:
+def codes_of(wanted: tuple[str | type[EngineEvent], ...]) -> frozenset[str]:
     """Return the codes that patterns, codes and event classes stand for; those of all tracker events for none.
 
     Raises:
@@ -27,7 +27,7 @@ def codes_of(wanted: tuple[str | type[TrackerEvent], ...]) -> frozenset[str]:
             {code for code in LISTENED if pattern_to_regex(item).fullmatch(code)} if isinstance(item, str) else set()
         )
         if not matching and item is TrackerEvent:
-            matching = set(EVENT_CLASSES)
+            matching = set(TRACKER_EVENTS)
         codes |= matching or {code_of(item)}
     return frozenset(codes)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 from milepost.data_stores.base import BaseDataStore, RecordChange
-from milepost.records import Authority, Commit, LoadedRecord, Outcome, Record
+from milepost.records import Authority, Commit, LoadedRecord, Loss, Outcome, Record, Settled
 
 __all__ = ["BaseDataCache", "LeadingCache", "Mended", "MendingCache", "check_asked"]
 
@@ -57,6 +57,10 @@ class LeadingCache(BaseDataCache):
 
     alone: ClassVar[bool] = False
     """Whether what the store has not seen is lost with this process, so that nobody else may have the store."""
+    max_backlog: int | None = None
+    """How many records the store may not have seen as they are; None for any number."""
+    trouble: str | None = None
+    """Why the store did not take what changed, as far as this process knows."""
 
     @abstractmethod
     def lead(self, store: BaseDataStore) -> None:
@@ -125,4 +129,19 @@ class MendingCache(BaseDataCache):
 
         Raises:
             BackendUnavailable: when the cache or the store does not answer.
+        """
+
+    @abstractmethod
+    def take_loss(self) -> Loss | None:
+        """Return what was noticed since this was asked last; None where nothing was."""
+
+    @abstractmethod
+    async def settle(self) -> Settled:
+        """Compare what the cache holds with the store that follows, where data may have been lost.
+
+        What the store has as new or newer is brought back, what was removed goes. Until a record has been compared,
+        it is neither read nor committed on. Several processes may do so at once: the work is shared.
+
+        Raises:
+            BackendUnavailable: when the cache or the store does not answer; nothing is undone.
         """

@@ -2,7 +2,8 @@
 --
 -- KEYS: the hashes of the records, one for each commit; on a cluster then all others that are touched.
 -- ARGV: generation, how many event ids are remembered, how many events the outbox keeps, milliseconds for
---       which a removal and for which commit ids are remembered, how many commits there are; then for each commit
+--       which a removal and for which commit ids are remembered, how many records of a partition may be unsaved
+--       (0 for any number), how many commits there are; then for each commit
 --     "<epoch> <base or -> <new revision> <serial> <deadline or -> <flags> <ticket> <moment> <puts> <drops> <events>
 --      <seen> <definitions>": flags are - or some of r (removes), n (changes nothing), i (begins another
 --      incarnation), d (in doubt: it was sent before); the ticket is what load.lua said of a record that was
@@ -20,8 +21,9 @@
 --     { e, epoch }            stale epoch
 --     { w, milliseconds }     wait: records are being brought back after a loss
 --     { g }                   the generation is another one, or the partition is lost
---     { ? }                   not here, and the store has to be asked
+--     { ? }                   not here, and the store has to be asked; or it has to be compared with the store first
 --     { f, name, lag, most }  a durable consumer that refuses to lapse is that far behind
+--     { b, unsaved records }  the store is too far behind
 --     { u }                   it was in doubt, and whether it was applied is not remembered any more
 --     { !, error, 0 or 1 }    Redis refused a command; 1: after the first write
 
@@ -215,6 +217,38 @@ local function put(key, tag, place, name, commit, before)
   end
 end
 
+-- Whether one more record would be unsaved than may be; how many are then.
+local function too_far_behind(tag, place, name, before)
+  if most_unsaved == 0 or not place.followed or (before.exists and before.saved ~= before.counter) then
+    return nil
+  end
+  local unsaved = tag .. 'u' .. generation
+  local backlog = redis.call('ZCARD', unsaved)
+  return backlog >= most_unsaved and not redis.call('ZSCORE', unsaved, name) and backlog or nil
+end
+
+-- A commit of an epoch that is over. If it was sent before, it may have been applied before what ended the epoch.
+local function overdue(key, tag, place, commit)
+  if not find(commit.flags, 'd', 1, true) then
+    return { 'e', place.epoch }
+  end
+  local wait = is_healing(place)
+  if wait then
+    return { 'w', wait }
+  end
+  local found = redis.call('HMGET', key, 'm', 'c')
+  if not found[1] then
+    return place.followed and { 'u' } or { 'e', place.epoch }
+  end
+  local life, counter = match(found[1], '^(%d+)%.(%d+)')
+  local known, certain = is_remembered(key, tag, commit, { ids = found[2], life = life, counter = counter })
+  if known then
+    return 1
+  end
+  certain = certain and not doubts(place, tag, sub(key, #tag + #generation + 3))
+  return certain and { 'e', place.epoch } or { 'u' }
+end
+
 local function refused(key, tag, commit, before, standing)
   if commit.id ~= '' and before.standing then
     local known, certain = is_remembered(key, tag, commit, before)
@@ -243,14 +277,21 @@ local function decide(key, commit)
     return { 'g' }
   end
   if place.epoch ~= commit.epoch then
-    return { 'e', place.epoch }
+    return overdue(key, tag, place, commit)
   end
   local wait = is_healing(place)
   if wait then
     return { 'w', wait }
+  elseif place.healing and not place.followed then
+    redis.call('HDEL', tag .. 'e', 'healing')
+    place.healing = false
   end
+  local name = sub(key, #tag + #generation + 3)
   local found = redis.call('HMGET', key, 'm', 'c', 'f')
   local before = { numbers = found[1], ids = found[2], floor = found[3], deadline = '-', saved = '-' }
+  if found[1] and doubts(place, tag, name) then
+    return { '?' } -- also where it was sent before: applied since the loss, it would have left a mark
+  end
   if found[1] then
     local removed
     before.life, before.counter, before.deadline, before.saved, removed =
@@ -290,7 +331,11 @@ local function decide(key, commit)
   if refusal_of_events then
     return refusal_of_events
   end
-  local name = sub(key, #tag + #generation + 3)
+  local backlog = too_far_behind(tag, place, name, before)
+  if backlog then
+    return { 'b', backlog }
+  end
+  be_sure(place, tag, name, 'c')
   if find(commit.flags, 'r', 1, true) then
     remove(key, tag, place, name, commit, before)
   else

@@ -24,6 +24,10 @@ for n = 1, tonumber(ARGV[2]) do
       fields[#fields + 1] = ARGV[i + 1]
     end
     local counter, deadline = match(numbers, '^%d+%.(%d+) %S+ (%S+)')
+    if place.healing then
+      redis.call('DEL', sibling(key, tag, 'c')) -- ids of commits before a loss say nothing of those that were lost
+      be_sure(place, tag, sub(key, #tag + #ARGV[1] + 3), '')
+    end
     if rows > INDEXED then
       fields[#fields + 1] = 'f'
       fields[#fields + 1] = counter

@@ -9,6 +9,8 @@
 -- {tag}s<generation>:<key>   a list: event ids, the newest last
 -- {tag}c<generation>:<key>   a list of what was moved out of c, for a while
 -- {tag}l<generation>:<key>   a sorted set: at which counter a row was changed or dropped
+-- {tag}k<generation>          a hash, only while records are in doubt after a loss: which of them are as new as in the
+--                            store, or were begun since, by the doubt's number; c after it: committed on since
 --
 -- Scripts are told the records' hashes; all other keys share the hash tag of one of them, and so its slot. On a
 -- cluster they are named in KEYS too, so that a script is turned away while its slot is moved to another node.
@@ -32,13 +34,18 @@ end
 
 local partitions = {}
 
--- The state of a partition: epoch (false where it is lost), generation, whether a store follows, evictions.
+-- The state of a partition: epoch (false where it is lost), generation, whether a store follows, evictions. After a
+-- loss also until when commits wait, and the number of the doubt: every record that is here may be older than what
+-- the store has, until it has been compared with that.
 local function partition(tag)
   local known = partitions[tag]
   if not known then
     local state = redis.call('HMGET', tag .. 'e', 'epoch', 'generation', 'followed', 'evictions', 'healing')
     known = { epoch = state[1], generation = state[2], followed = state[3] == '1', evictions = state[4] or '0' }
     known.healing = state[5]
+    if known.healing then
+      known.heals_until, known.doubt = match(known.healing, '^(%d+) (%d+)$')
+    end
     partitions[tag] = known
   end
   return known

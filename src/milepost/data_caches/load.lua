@@ -3,6 +3,7 @@
 --     what read() returns
 --     { -, evictions }       not here; the store may have it, where one follows
 --     { x }                  it was removed
+--     { ~ }                  it has to be compared with the store first: data were lost
 --     { g }                  the generation is another one, or the partition is lost
 
 local replies = {}
@@ -16,6 +17,8 @@ for n = 1, tonumber(ARGV[2]) do
     local found = redis.call('HMGET', key, 'm', 'f')
     if not found[1] then
       replies[n] = { '-', place.followed and place.evictions or '' }
+    elseif doubts(place, tag, sub(key, #tag + #ARGV[1] + 3)) then
+      replies[n] = { '~' }
     elseif sub(found[1], -1) == 'x' then
       replies[n] = { 'x' }
     else

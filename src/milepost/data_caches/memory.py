@@ -10,8 +10,8 @@ from milepost._clock import Clock
 from milepost.backends.memory import MemoryRecords
 from milepost.data_caches.base import LeadingCache, check_asked
 from milepost.data_stores.base import BaseDataStore, RecordChange
-from milepost.errors import InvalidDefinition
-from milepost.records import Commit, LoadedRecord, OutboxEvent, Record, Revision, Row
+from milepost.errors import BacklogFull, InvalidDefinition
+from milepost.records import Commit, LoadedRecord, OutboxEvent, Outcome, Record, Revision, Row, Undecided
 
 __all__ = ["MemoryDataCache"]
 
@@ -32,6 +32,10 @@ class _Unsaved:
     whole: bool = False
 
 
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
 class MemoryDataCache(MemoryRecords, LeadingCache):
     """Keeps groups in memory.
 
@@ -40,23 +44,29 @@ class MemoryDataCache(MemoryRecords, LeadingCache):
 
     Args:
         max_groups: how many groups to hold; None for no bound.
+        max_backlog: with write-behind, how many groups may be changed, and how many events appended, that the store
+            has not seen; what goes beyond is refused with ``BacklogFull``.
         outbox_size: how many events to keep for reading back, where the cache is the authority.
 
     Raises:
-        InvalidDefinition: when ``max_groups`` is no whole number of at least 1.
+        InvalidDefinition: when ``max_groups`` or ``max_backlog`` is no whole number of at least 1.
     """
 
     alone: ClassVar[bool] = True
 
-    def __init__(self, *, max_groups: int | None = 100_000, outbox_size: int = 10_000) -> None:
-        if max_groups is not None and (
-            isinstance(max_groups, bool) or not isinstance(max_groups, int) or max_groups < 1
-        ):
+    def __init__(
+        self, *, max_groups: int | None = 100_000, max_backlog: int = 1_000_000, outbox_size: int = 10_000
+    ) -> None:
+        if max_groups is not None and not _is_positive(max_groups):
             raise InvalidDefinition(f"max_groups must be a whole number of at least 1, or None, got {max_groups!r}")
+        if not _is_positive(max_backlog):
+            raise InvalidDefinition(f"max_backlog must be a whole number of at least 1, got {max_backlog!r}")
         super().__init__(limit=max_groups, outbox_size=outbox_size)
         self.max_groups = max_groups
         self._store: BaseDataStore | None = None
         self._unsaved: dict[str, _Unsaved] = {}
+        self._unsaved_events = 0
+        self._most_unsaved = max_backlog
 
     async def open(self, clock: Clock, window: int) -> None:
         await super().open(clock, window)
@@ -75,6 +85,7 @@ class MemoryDataCache(MemoryRecords, LeadingCache):
     def lead(self, store: BaseDataStore) -> None:
         self._store = store
         self.followed = True
+        self.max_backlog = self._most_unsaved
         self.table.is_clean = self._is_clean
 
     def _is_clean(self, record: Record) -> bool:
@@ -114,6 +125,8 @@ class MemoryDataCache(MemoryRecords, LeadingCache):
 
     async def flush(self) -> int:
         self._unsaved.clear()
+        self._unsaved_events = 0
+        self._note_fullness()
         return await super().flush()
 
     def _knows(self, key: str) -> bool:
@@ -142,6 +155,20 @@ class MemoryDataCache(MemoryRecords, LeadingCache):
             found.update(await self._store.definitions(missing))
         return found
 
+    def commit_now(self, commit: Commit, onto: Record | None = None) -> Outcome:
+        if self.full and not commit.changes_nothing and not self._has_room(commit):
+            backlog = max(len(self._unsaved), self._unsaved_events)
+            return Undecided(BacklogFull("this process", backlog, self._most_unsaved, self.trouble))
+        return super().commit_now(commit, onto)
+
+    def _has_room(self, commit: Commit) -> bool:
+        if commit.key not in self._unsaved and len(self._unsaved) >= self._most_unsaved:
+            return False
+        return not commit.events or self._unsaved_events < self._most_unsaved
+
+    def _note_fullness(self) -> None:
+        self.full = max(len(self._unsaved), self._unsaved_events) >= self._most_unsaved
+
     def moved(self, record: Record, rows: Sequence[Row]) -> None:
         self._unsaved_of(record).puts.update(row.name for row in rows)
 
@@ -160,12 +187,16 @@ class MemoryDataCache(MemoryRecords, LeadingCache):
         unsaved.puts.difference_update(commit.drops)
         unsaved.drops.update(commit.drops)
         unsaved.drops.difference_update(commit.puts)
-        unsaved.events.extend(commit.events)
+        if commit.events:
+            unsaved.events.extend(commit.events)
+            self._unsaved_events += len(commit.events)
+            self._note_fullness()
 
     def _unsaved_of(self, record: Record) -> _Unsaved:
         unsaved = self._unsaved.get(record.key)
         if unsaved is None:
             unsaved = self._unsaved[record.key] = _Unsaved(record, Revision(record.incarnation, record.counter))
+            self._note_fullness()
         unsaved.record = record
         if record.counter:
             unsaved.revision = Revision(record.incarnation, record.counter)
@@ -210,10 +241,12 @@ class MemoryDataCache(MemoryRecords, LeadingCache):
             unsaved = self._unsaved.get(change.key)
             if unsaved is None:
                 continue
+            self._unsaved_events -= len(change.events)
             if unsaved.revision == change.revision:
                 del self._unsaved[change.key]
             else:
                 del unsaved.events[: len(change.events)]
+        self._note_fullness()
         self.table.shrink()
         return []
 

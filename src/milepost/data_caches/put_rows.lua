@@ -2,7 +2,7 @@
 -- does more than most of them do; what is defined after it is made only then.
 
 local generation, window, kept = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local removal_ms, ids_ms = ARGV[4], ARGV[5]
+local removal_ms, ids_ms, most_unsaved = ARGV[4], ARGV[5], tonumber(ARGV[6])
 
 -- The ids that are remembered with one more; where there are too many, all others are moved out.
 local function with_id(key, tag, ids, id)
@@ -61,7 +61,7 @@ local function put_rows(key, at)
   return at + 2 + 2 * puts
 end
 
-local replies, at, decided, commits = {}, 7, 0, tonumber(ARGV[6])
+local replies, at, decided, commits = {}, 8, 0, tonumber(ARGV[7])
 while decided < commits do
   local fine, after = pcall(put_rows, KEYS[decided + 1], at)
   if not fine or not after then

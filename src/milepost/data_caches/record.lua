@@ -7,8 +7,24 @@ end
 
 -- For how many milliseconds records are still brought back after a loss, and commits wait; nil where they do not.
 local function is_healing(place)
-  local left = place.healing and tonumber(place.healing) - milliseconds()
+  local left = place.healing and tonumber(place.heals_until) - milliseconds()
   return left and left > 0 and left or nil
+end
+
+-- Whether the store may have something newer than a record that is here; and whether that was committed on since a loss.
+local function doubts(place, tag, name)
+  if not place.healing or not place.followed then
+    return false, false
+  end
+  local known = redis.call('HGET', tag .. 'k' .. place.generation, name)
+  local sure = known and match(known, '^%d+') == place.doubt
+  return not sure, sure and sub(known, -1) == 'c'
+end
+
+local function be_sure(place, tag, name, how)
+  if place.healing and place.followed then
+    redis.call('HSET', tag .. 'k' .. place.generation, name, place.doubt .. how)
+  end
 end
 
 -- Whether one whole number is above another, both as text.

@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 from uuid import uuid4
 
 from milepost._clock import Clock, SystemClock
+from milepost._patterns import has_wildcard
 from milepost.backends.redis.calls import Notes, RecordCalls
 from milepost.backends.redis.client import RedisClient
 from milepost.backends.redis.deciding import Decider
@@ -19,8 +20,8 @@ from milepost.backends.redis.reading import Reader
 from milepost.backends.redis.scripts import Call
 from milepost.data_caches.base import LeadingCache, Mended, MendingCache, check_asked
 from milepost.data_stores.base import BaseDataStore, RecordChange
-from milepost.errors import CacheUnavailable, InvalidDefinition
-from milepost.records import Commit, LoadedRecord, NotHeld, Outcome, PostingAuthority, Record
+from milepost.errors import BacklogFull, CacheUnavailable, InvalidDefinition
+from milepost.records import Commit, LoadedRecord, Loss, NotHeld, Outcome, PostingAuthority, Record, Settled
 
 __all__ = ["RedisDataCache"]
 
@@ -50,6 +51,8 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
         patience: for how many seconds to try again when Redis does not answer.
         idle: after how many seconds a group that nobody asked for leaves Redis, when the store that follows has
             it; None for never.
+        max_backlog: how many groups may be changed that the store that follows has not seen as they are; a change to
+            one more is refused with ``BacklogFull``. Each partition has its share of it.
         allow_eviction: take a server whose ``maxmemory-policy`` is not ``noeviction``: it may throw progress away.
         **settings: as for ``redis.asyncio.Redis``: ``username``, ``password``, ``ssl``, …
 
@@ -73,6 +76,7 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
         timeout: float = 5.0,
         patience: float = 5.0,
         idle: float | None = 86_400.0,
+        max_backlog: int = 1_000_000,
         allow_eviction: bool = False,
         **settings: Any,
     ) -> None:
@@ -80,6 +84,7 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
             raise InvalidDefinition(f"key_prefix must be a text without braces, got {key_prefix!r}")
         _check_whole("partitions", partitions, 1, _MOST_PARTITIONS)
         _check_whole("outbox_size", outbox_size, 0, 1 << 31)
+        _check_whole("max_backlog", max_backlog, 1, 1 << 53)
         _check_seconds("timeout", timeout)
         _check_seconds("patience", patience)
         if idle is not None:
@@ -88,6 +93,7 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
         self.partitions = partitions
         self.outbox_size = outbox_size
         self.idle = idle
+        self.max_backlog = self._most_unsaved = max_backlog
         self._source = client_source(client) if client is not None else host_source(host, port, db, settings)
         self._timeout = timeout
         self._patience = patience
@@ -128,6 +134,8 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
         self._clock = clock
         client = self._client = await open_client(self._source, self._places, self._timeout, self._patience)
         try:
+            if self._store is not None:
+                self._places.mark = await self._store.cache_mark()
             await self._places.open(client)
             await self._build(client)
         except BaseException:
@@ -140,9 +148,10 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
             outbox_size=-(-self.outbox_size // self.partitions),
             removal_ms=_REMOVAL_MS,
             ids_ms=_IDS_MS,
+            most_unsaved=self._share,
         )
         reader = self._reader = Reader(self._places, calls)
-        self._decider = Decider(self._source.name, self._places, calls, reader, self._notes)
+        self._decider = Decider(self._source.name, self._places, calls, reader, self._notes, self._backlog_full)
         self._following = None
         if self._store is not None:
             self._following = Following(
@@ -156,6 +165,14 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
                 ids_ms=_IDS_MS,
             )
             await self._following.begin()
+
+    @property
+    def _share(self) -> int:
+        """How many unsaved groups a partition may have."""
+        return -(-self._most_unsaved // self.partitions)
+
+    def _backlog_full(self, backlog: int) -> BacklogFull:
+        return BacklogFull(f"a partition of {self!r}", backlog, self._share, self.trouble)
 
     async def aclose(self) -> None:
         client, self._client = self._client, None
@@ -232,6 +249,8 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
 
     async def keys(self, pattern: str = "*") -> AsyncIterator[str]:
         reader = await self._current()
+        if self._following is not None and self._places.doubts:
+            await self._following.compare(None if has_wildcard(pattern) else [pattern])
         given: set[str] = set()
         async for key in reader.keys(pattern):
             given.add(key)
@@ -304,6 +323,8 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
         if self._following is not None:
             self._following.forget()
         await reader.clear_away()
+        if self._following is not None:
+            await self._following.mark()
         return epoch
 
     async def mend(self, records: Sequence[Record], definitions: Mapping[str, str], epoch: int) -> Mended:
@@ -313,6 +334,16 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
         if self._following is not None:
             self._following.forget()
         return Mended(*await mend(self._places, self._calls, reader, self._store, records, definitions))
+
+    def take_loss(self) -> Loss | None:
+        return self._places.take_loss()
+
+    async def settle(self) -> Settled:
+        self._opened()
+        if self._following is None:
+            self._places.doubts.clear()  # there is nothing to compare with
+            return Settled(0, 0, True)
+        return await self._following.settle()
 
     # --- in front of a store -----------------------------------------------------------
 

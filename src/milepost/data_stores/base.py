@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
-from milepost.records import Authority, RecordChange
+from milepost.backends.following import FollowingAuthority
+from milepost.records import RecordChange
 
 __all__ = ["BaseDataStore", "RecordChange", "RelayedOutbox"]
 
 
-class BaseDataStore(Authority):
+class BaseDataStore(FollowingAuthority):
     """Where records last."""
 
     lasting: ClassVar[bool] = True

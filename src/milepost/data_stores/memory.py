@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 from milepost.backends.memory import MemoryRecords
 from milepost.data_stores.base import BaseDataStore, RecordChange
 from milepost.lookups import RowIndex, RowIs
-from milepost.records import Record, Revision
+from milepost.records import CacheMark, Record, Revision, Standing
 
 __all__ = ["MemoryDataStore"]
 
@@ -31,6 +31,7 @@ class MemoryDataStore(MemoryRecords, BaseDataStore, RowIndex):
         super().__init__(outbox_size=outbox_size)
         self._removed: OrderedDict[str, Revision] = OrderedDict()
         """Where records stood when a cache removed them: what it says late of them is the past."""
+        self._mark: CacheMark | None = None
 
     async def flush(self) -> int:
         self._removed.clear()
@@ -52,6 +53,24 @@ class MemoryDataStore(MemoryRecords, BaseDataStore, RowIndex):
                 found.append(key)
         for key in sorted(found):
             yield key
+
+    async def standings(self, keys: Sequence[str]) -> dict[str, Standing]:
+        gone = {key: Standing(self._removed[key], True) for key in keys if key in self._removed}
+        there = ((key, self.table.records.get(key)) for key in keys)
+        return {
+            **gone,
+            **{
+                key: Standing(record.revision, False)
+                for key, record in there
+                if record is not None and record.revision is not None
+            },
+        }
+
+    async def cache_mark(self) -> CacheMark | None:
+        return self._mark
+
+    async def mark_cache(self, mark: CacheMark) -> None:
+        self._mark = mark if self._mark is None else CacheMark(*map(max, mark, self._mark))
 
     async def save(self, changes: Sequence[RecordChange]) -> None:
         for change in changes:

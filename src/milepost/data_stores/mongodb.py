@@ -16,7 +16,7 @@ from milepost._tasks import Tasks
 from milepost.backends.mongodb.catalogue import Catalogue
 from milepost.backends.mongodb.client import MongoConnection, find_all
 from milepost.backends.mongodb.deciding import Decider
-from milepost.backends.mongodb.documents import is_removed, loaded_record, value_key
+from milepost.backends.mongodb.documents import is_removed, loaded_record, revision_of, value_key
 from milepost.backends.mongodb.edits import Recorder
 from milepost.backends.mongodb.epochs import Epochs
 from milepost.backends.mongodb.following import Follower
@@ -28,7 +28,7 @@ from milepost.backends.mongodb.writer import Sending, Writer
 from milepost.data_stores.base import BaseDataStore, RecordChange, RelayedOutbox
 from milepost.errors import CommitUncertain, InvalidDefinition, StoreLeased, StoreUnavailable
 from milepost.lookups import RowIndex, RowIs, end_of
-from milepost.records import Commit, LoadedRecord, Outcome
+from milepost.records import CacheMark, Commit, LoadedRecord, Outcome, Standing
 
 __all__ = ["MongoDBDataStore"]
 
@@ -42,6 +42,8 @@ _LOOK_EVERY: Final = 30.0
 _LAST_RELAY: Final = 5.0
 _MOST_UNRELAYED: Final = 10_000
 _TOMBSTONES_LAST: Final = timedelta(minutes=10)
+_STANDING: Final = ("epoch", "incarnation", "counter", "removed_at")
+_MARK: Final = {"_id": "cache"}
 
 
 class MongoDBDataStore(BaseDataStore, RowIndex, RelayedOutbox):
@@ -192,6 +194,20 @@ class MongoDBDataStore(BaseDataStore, RowIndex, RelayedOutbox):
                     found[document["_id"]] = loaded_record(document)
         return found
 
+    async def standings(self, keys: Sequence[str]) -> dict[str, Standing]:
+        found: dict[str, Standing] = {}
+        for start in range(0, len(keys), _PAGE):
+            page = {"_id": {"$in": list(keys[start : start + _PAGE])}}
+            epoch = await self.epoch()
+            for document in await self._find(page, projection=dict.fromkeys(_STANDING, 1)):
+                if document["epoch"] == epoch:
+                    found[document["_id"]] = Standing(revision_of(document), is_removed(document))
+        return found
+
+    async def cache_mark(self) -> CacheMark | None:
+        mark = await self._connection.ask(lambda: self._connection.meta.find_one(_MARK))
+        return None if mark is None else CacheMark(int(mark["epoch"]), int(mark["generation"]))
+
     async def definitions(self, hashes: Iterable[str]) -> dict[str, str]:
         wanted = list(hashes)
         return await self._connection.ask(lambda: self._catalogue.read(wanted))
@@ -282,6 +298,12 @@ class MongoDBDataStore(BaseDataStore, RowIndex, RelayedOutbox):
             raise
         await self._note_events(sum(len(commit.events) for commit in commits))
         return outcomes
+
+    async def mark_cache(self, mark: CacheMark) -> None:
+        update = {"$max": mark._asdict()}
+        await self._connection.whole(
+            self._connection.persist(lambda: self._connection.meta.update_one(_MARK, update, upsert=True))
+        )
 
     async def save(self, changes: Sequence[RecordChange]) -> None:
         await self._connection.whole(self._save(changes))

@@ -22,7 +22,7 @@ from milepost.backends.sqlite.outbox import Outbox
 from milepost.data_stores.base import BaseDataStore, RecordChange, RelayedOutbox
 from milepost.errors import InvalidDefinition, RecordTooLarge, StoreLeased
 from milepost.lookups import RowIndex, RowIs
-from milepost.records import Commit, LoadedRecord, Outcome, TooLarge
+from milepost.records import CacheMark, Commit, LoadedRecord, Outcome, Standing, TooLarge
 
 __all__ = ["SQLiteDataStore"]
 
@@ -181,6 +181,15 @@ class SQLiteDataStore(BaseDataStore, RowIndex, RelayedOutbox):
         return await self._client.write(writing.flush)
 
     # --- following a cache -------------------------------------------------------------
+
+    async def standings(self, keys: Sequence[str]) -> dict[str, Standing]:
+        return await self._client.read(lambda connection: following.standings(connection, keys))
+
+    async def cache_mark(self) -> CacheMark | None:
+        return await self._client.read(following.read_mark)
+
+    async def mark_cache(self, mark: CacheMark) -> None:
+        await self._client.write(lambda connection: following.raise_mark(connection, mark))
 
     async def save(self, changes: Sequence[RecordChange]) -> None:
         await self._client.write(lambda connection: following.save(connection, changes, self._outbox))

@@ -2,6 +2,7 @@
 
 from milepost.events.codes import (
     EVENT_ALL,
+    EVENT_DATA_LOST,
     EVENT_TRACKER_ADDED,
     EVENT_TRACKER_ALL_COMPLETED,
     EVENT_TRACKER_EXPIRED,
@@ -15,6 +16,7 @@ from milepost.events.codes import (
     SUBJECT_PROPERTY_DELETED,
 )
 from milepost.events.types import (
+    DataLost,
     Event,
     TrackerAdded,
     TrackerAllCompleted,
@@ -29,6 +31,7 @@ from milepost.events.types import (
 
 __all__ = [
     "EVENT_ALL",
+    "EVENT_DATA_LOST",
     "EVENT_TRACKER_ADDED",
     "EVENT_TRACKER_ALL_COMPLETED",
     "EVENT_TRACKER_EXPIRED",
@@ -40,6 +43,7 @@ __all__ = [
     "SUBJECT_DELETED",
     "SUBJECT_PROPERTY_CHANGED",
     "SUBJECT_PROPERTY_DELETED",
+    "DataLost",
     "Event",
     "TrackerAdded",
     "TrackerAllCompleted",

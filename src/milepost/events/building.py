@@ -8,7 +8,7 @@ from typing import Any
 from milepost._clock import utc
 from milepost.codec import canonical, content_hash
 from milepost.events.codes import EVENT_TRACKER_PROGRESSED
-from milepost.events.types import EVENT_CLASSES, TrackerEvent
+from milepost.events.types import TRACKER_EVENTS, TrackerEvent
 from milepost.trackers.snapshot import TrackerSnapshot
 
 __all__ = ["build_event", "milestone_id"]
@@ -58,7 +58,7 @@ def build_event(
     if times != 1:
         data["times"] = times
     id = uuid.uuid4().hex if code == EVENT_TRACKER_PROGRESSED else milestone_id(key, code, tracker, limiter)
-    event = EVENT_CLASSES[code](id=id, type=code, subject=key, time=utc(now), data=data)
+    event = TRACKER_EVENTS[code](id=id, type=code, subject=key, time=utc(now), data=data)
     event._tracker = tracker
     event._limiter = made_of
     return event

@@ -1,9 +1,10 @@
-"""The codes of tracker events, and of the events of subjects. A leaf: it imports nothing."""
+"""The codes of tracker events, of what happens to where they are kept, and of subjects. A leaf: it imports nothing."""
 
 from typing import Final
 
 __all__ = [
     "EVENT_ALL",
+    "EVENT_DATA_LOST",
     "EVENT_TRACKER_ADDED",
     "EVENT_TRACKER_ALL_COMPLETED",
     "EVENT_TRACKER_EXPIRED",
@@ -36,6 +37,8 @@ EVENT_ALL: Final = (
     EVENT_TRACKER_EXPIRED,
     EVENT_TRACKER_PROGRESSED,
 )
+
+EVENT_DATA_LOST: Final = "data.lost"
 
 SUBJECT_PROPERTY_CHANGED: Final = "subject.property_changed"
 SUBJECT_PROPERTY_DELETED: Final = "subject.property_deleted"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
@@ -14,11 +14,15 @@ from milepost.codec import dumps, loads
 from milepost.errors import UnknownEventError
 from milepost.events import codes
 from milepost.limiters.base import BaseLimiter
+from milepost.records import Loss
 from milepost.trackers.snapshot import TrackerSnapshot
 
 __all__ = [
     "EVENT_CLASSES",
     "LISTENED",
+    "TRACKER_EVENTS",
+    "DataLost",
+    "EngineEvent",
     "Event",
     "TrackerAdded",
     "TrackerAllCompleted",
@@ -191,13 +195,10 @@ class Event(BaseModel):
         return encode_event(self, self.time.isoformat())
 
 
-class TrackerEvent(Event):
-    """Something that happened to a tracker."""
+class EngineEvent(Event):
+    """An event that the engine itself tells of."""
 
     CODE: ClassVar[str | None] = None
-
-    _tracker: TrackerSnapshot | None = PrivateAttr(default=None)
-    _limiter: BaseLimiter | None = PrivateAttr(default=None)
 
     def __init__(self, **fields: Any) -> None:
         BaseModel.__init__(self, **fields)  # the engine makes these: no other spellings, no detour
@@ -206,6 +207,18 @@ class TrackerEvent(Event):
     def code(self) -> str:
         """The event's type."""
         return self.type
+
+    @property
+    def event_ts(self) -> float:
+        """When it happened, epoch seconds."""
+        return self.time.timestamp()
+
+
+class TrackerEvent(EngineEvent):
+    """Something that happened to a tracker."""
+
+    _tracker: TrackerSnapshot | None = PrivateAttr(default=None)
+    _limiter: BaseLimiter | None = PrivateAttr(default=None)
 
     @property
     def group_id(self) -> str:
@@ -227,11 +240,6 @@ class TrackerEvent(Event):
         if self._tracker is None:
             raise LookupError(f"the snapshot of event {self.id} stayed in the process that made it; read its `data`")
         return self._tracker
-
-    @property
-    def event_ts(self) -> float:
-        """When it happened, epoch seconds."""
-        return self.time.timestamp()
 
     @property
     def times(self) -> int:
@@ -298,7 +306,82 @@ class TrackerProgressed(TrackerEvent):
     CODE = codes.EVENT_TRACKER_PROGRESSED
 
 
-EVENT_CLASSES: Final[dict[str, type[TrackerEvent]]] = {
+class DataLost(EngineEvent):
+    """The cache was restarted, replaced or emptied, and may have lost data; here is what this process knows of it.
+
+    Each process that notices tells its own part. A second event of the same epochs tells what has changed since.
+    """
+
+    CODE = codes.EVENT_DATA_LOST
+
+    @classmethod
+    def of(
+        cls, loss: Loss, time: datetime, from_processes: int, from_store: int, behind: int, *, complete: bool
+    ) -> Self:
+        """Return the event for a loss.
+
+        Args:
+            loss: what was noticed.
+            time: when it is told, UTC.
+            from_processes: how many groups this process brought back that it held.
+            from_store: how many it brought back from the store.
+            behind: how many had gone on from an older state than this process held.
+            complete: whether all that is in the cache has been compared with the store.
+        """
+        data = {
+            "epoch_before": loss.epoch_before,
+            "epoch": loss.epoch,
+            "partitions": list(loss.partitions),
+            "empty": loss.empty,
+            "from_processes": from_processes,
+            "from_store": from_store,
+            "behind": behind,
+            "complete": complete,
+        }
+        return cls(type=codes.EVENT_DATA_LOST, time=time, data=data)
+
+    @property
+    def epoch_before(self) -> int:
+        """The epoch that ended: microseconds of the clock at which it began."""
+        return int(self.data["epoch_before"])
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that began."""
+        return int(self.data["epoch"])
+
+    @property
+    def partitions(self) -> tuple[int, ...]:
+        """Which partitions may have lost data."""
+        return tuple(self.data["partitions"])
+
+    @property
+    def empty(self) -> bool:
+        """Whether the cache was found empty: whatever the store had not seen and no process holds is lost."""
+        return bool(self.data["empty"])
+
+    @property
+    def from_processes(self) -> int:
+        """How many groups this process brought back that it held."""
+        return int(self.data["from_processes"])
+
+    @property
+    def from_store(self) -> int:
+        """How many groups this process brought back from the store, which had them newer."""
+        return int(self.data["from_store"])
+
+    @property
+    def behind(self) -> int:
+        """How many groups had gone on from an older state than this process held."""
+        return int(self.data["behind"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that is in the cache has been compared with the store; otherwise another event follows."""
+        return bool(self.data["complete"])
+
+
+TRACKER_EVENTS: Final[dict[str, type[TrackerEvent]]] = {
     cls.CODE: cls
     for cls in (
         TrackerAdded,
@@ -313,6 +396,7 @@ EVENT_CLASSES: Final[dict[str, type[TrackerEvent]]] = {
     if cls.CODE is not None
 }
 
+EVENT_CLASSES: Final[dict[str, type[EngineEvent]]] = {**TRACKER_EVENTS, codes.EVENT_DATA_LOST: DataLost}
 
 LISTENED: Final[frozenset[str]] = frozenset(
     {*EVENT_CLASSES, codes.SUBJECT_PROPERTY_CHANGED, codes.SUBJECT_PROPERTY_DELETED, codes.SUBJECT_DELETED}
@@ -328,7 +412,7 @@ def code_of(code: object) -> str:
     """
     if isinstance(code, str) and code in LISTENED:
         return code
-    if isinstance(code, type) and issubclass(code, TrackerEvent) and code.CODE is not None:
+    if isinstance(code, type) and issubclass(code, EngineEvent) and code.CODE is not None:
         return code.CODE
     raise UnknownEventError(
         f"unknown event {code!r}; the codes are {', '.join(sorted(LISTENED))}; "

@@ -48,7 +48,7 @@ class Flusher:
             except (BackendUnavailable, RecordTooLarge) as error:
                 if self.last_error is None:
                     _log.warning("the store is behind by %d groups: %s", self._cache.backlog, error)
-                self.last_error = str(error)
+                self.last_error = self._cache.trouble = str(error)
 
     async def flush(self) -> None:
         """Save all that is unsaved now.
@@ -81,7 +81,7 @@ class Flusher:
             left -= len(changes)
         if left < before:
             await self._cache.measure()  # the status tells of what is left
-        self.last_error = None
+        self.last_error = self._cache.trouble = None
 
     async def _save(self, changes: Sequence[RecordChange]) -> None:
         try:

@@ -24,7 +24,7 @@ _AT_ONCE: Final = 100
 """Records in one call: others are served in between."""
 
 _NOTED: Final = 100_000
-_OF_A_PARTITION: Final = "doiut"
+_OF_A_PARTITION: Final = "doiutk"
 _OF_A_RECORD: Final = "scl"
 
 
@@ -71,13 +71,16 @@ class RecordCalls:
         outbox_size: how many events the outbox of a partition keeps.
         removal_ms: for how many milliseconds a removal is remembered where no store follows.
         ids_ms: for how many milliseconds ids of earlier commits are remembered.
+        most_unsaved: how many records of a partition may be unsaved; 0 for any number.
     """
 
-    def __init__(self, client: RedisClient, *, outbox_size: int, removal_ms: int, ids_ms: int) -> None:
+    def __init__(
+        self, client: RedisClient, *, outbox_size: int, removal_ms: int, ids_ms: int, most_unsaved: int
+    ) -> None:
         self._client = client
         self._spread = client.topology.spread
         self._moment = 0
-        self._settings = (outbox_size, removal_ms, ids_ms)
+        self._settings = (outbox_size, removal_ms, ids_ms, most_unsaved)
 
     async def commit(self, keys: Keys, commits: Sequence[Commit], notes: Notes) -> list[Any]:
         """Send commits; return a reply for each, or what is raised where there is none."""
@@ -116,8 +119,7 @@ class RecordCalls:
         return tuple(command)
 
     def _commit_call(self, keys: Keys, commits: Sequence[tuple[Commit, str]], notes: Notes) -> Call:
-        kept, removal_ms, ids_ms = self._settings
-        first = (keys.generation, notes.window, kept, removal_ms, ids_ms, len(commits))
+        first = (keys.generation, notes.window, *self._settings, len(commits))
 
         def arguments(*, resent: bool) -> Sequence[Any]:
             tickets, doubts = notes.tickets, notes.in_doubt

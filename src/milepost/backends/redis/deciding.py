@@ -11,7 +11,7 @@ from milepost.backends.redis.calls import Notes, RecordCalls
 from milepost.backends.redis.encoding import ABSENT, outbox_full, outcome_of
 from milepost.backends.redis.places import Places
 from milepost.backends.redis.reading import Reader
-from milepost.errors import CacheUnavailable, CommitUncertain
+from milepost.errors import BacklogFull, CacheUnavailable, CommitUncertain
 from milepost.records import Commit, Conflict, NotHeld, Outcome, StaleEpoch, Undecided
 
 __all__ = ["Decider"]
@@ -28,14 +28,24 @@ class Decider:
         calls: calls the scripts that work on records.
         reader: reads what is too large for one step.
         notes: what is remembered from one call to the next.
+        backlog_full: makes the error for when too many records are unsaved.
     """
 
-    def __init__(self, name: str, places: Places, calls: RecordCalls, reader: Reader, notes: Notes) -> None:
+    def __init__(
+        self,
+        name: str,
+        places: Places,
+        calls: RecordCalls,
+        reader: Reader,
+        notes: Notes,
+        backlog_full: Callable[[int], BacklogFull],
+    ) -> None:
         self._name = name
         self._places = places
         self._calls = calls
         self._reader = reader
         self._notes = notes
+        self._backlog_full = backlog_full
 
     def post(
         self, commits: Sequence[Commit], done: Callable[[Callable[[], Awaitable[list[Outcome]]] | None], None]
@@ -104,7 +114,8 @@ class Decider:
         """Send commits; return which have to be sent again after a look at where the partitions stand."""
         asked: list[int] = []
         for n in waiting:
-            if commits[n].epoch == self._places.epoch:
+            # one whose reply was lost may have been applied before what ended its epoch: Redis is asked
+            if commits[n].epoch == self._places.epoch or commits[n].id in self._notes.in_doubt:
                 asked.append(n)
             else:
                 outcomes[n] = StaleEpoch(self._places.epoch)
@@ -162,9 +173,13 @@ class Decider:
         if kind == b"!":
             message = f"Redis at {self._name} refused a commit to {commit.key!r}: {reply[1].decode()}"
             return Undecided(CommitUncertain(message) if reply[2] else CacheUnavailable(message))
-        if kind == b"e" and int(reply[1]) > self._places.epoch:
-            await self._places.refresh()
-            return StaleEpoch(self._places.epoch)
+        if kind == b"b":
+            return Undecided(self._backlog_full(reply[1]))
+        if kind == b"e":
+            if int(reply[1]) > self._places.epoch:
+                await self._places.refresh()
+            if commit.epoch != self._places.epoch:
+                return StaleEpoch(self._places.epoch)
         return None
 
 

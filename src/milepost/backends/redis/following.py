@@ -6,17 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from milepost.backends.following import FollowingAuthority
 from milepost.backends.redis.calls import Notes, RecordCalls
+from milepost.backends.redis.comparing import Comparison
 from milepost.backends.redis.encoding import record_of, revision_text, state_of
-from milepost.backends.redis.keys import Keys, to_bytes, to_text
+from milepost.backends.redis.keys import Keys, to_text
+from milepost.backends.redis.offering import each_record, from_store, row_text, with_texts
 from milepost.backends.redis.places import Places
-from milepost.backends.redis.reading import Reader
+from milepost.backends.redis.reading import IN_DOUBT, Reader
 from milepost.backends.redis.scripts import Call, Script, script
 from milepost.errors import StoreUnavailable
-from milepost.records import Authority, LoadedRecord, RecordChange, RecordState, Revision
+from milepost.records import CacheMark, LoadedRecord, RecordChange, RecordState, Revision, Settled
 from milepost.trackers.rows import hash_in
 
-__all__ = ["Following", "TextRow", "each_record"]
+__all__ = ["Following", "TextRow"]
 
 _CLAIM: Final = script("claim.lua")
 _CHANGED: Final = script("changed.lua")
@@ -49,28 +52,6 @@ class TextRow:
         return self.text
 
 
-async def each_record(
-    places: Places,
-    record_calls: RecordCalls,
-    what: Script,
-    records: Sequence[str],
-    arguments: Sequence[Any] = (),
-    of_each: Mapping[str, Sequence[Any]] | None = None,
-) -> list[Any]:
-    """Call a script that takes records, with arguments for all and for each of them; return a reply for each.
-
-    Raises:
-        CacheUnavailable: when a server does not answer.
-    """
-    groups = record_calls.groups(places.keys, records)
-    calls: list[Call] = []
-    for group in groups:
-        keys = [records[n] for n in group]
-        own = () if of_each is None else [item for key in keys for item in of_each[key]]
-        calls.append(record_calls.each(what, places.keys, keys, (*arguments, *own)))
-    return record_calls.apart(groups, len(records), await places.client.ask_all(calls))
-
-
 class Following:
     """Keeps a store up to date with Redis, together with every other process that does so.
 
@@ -90,7 +71,7 @@ class Following:
         places: Places,
         calls: RecordCalls,
         reader: Reader,
-        store: Authority,
+        store: FollowingAuthority,
         notes: Notes,
         *,
         lease: float,
@@ -107,6 +88,7 @@ class Following:
         self._removal_ms = removal_ms
         self._ids_ms = ids_ms
         self._texts: dict[str, str] = {}
+        self._comparison = Comparison(places, calls, reader, store, self._bring_definitions, removal_ms=removal_ms)
         self.backlog = 0
 
     @property
@@ -122,10 +104,43 @@ class Following:
     ) -> list[Any]:
         return await each_record(self._places, self._calls, what, records, arguments, of_each)
 
+    # --- after a loss ------------------------------------------------------------------
+
+    async def compare(self, keys: Sequence[str] | None) -> None:
+        """Compare records with the store if they are in doubt, before they are shown: some, or all with None.
+
+        Raises:
+            StoreUnavailable: when the store does not answer; what was compared stays so.
+            CacheUnavailable: when Redis does not.
+        """
+        if keys is not None:
+            await self._comparison.compare(keys)
+        else:
+            _ = await self._comparison.settle(shared=False)
+
+    async def settle(self) -> Settled:
+        """Compare all records that are in doubt with the store, as far as others do not.
+
+        Raises:
+            StoreUnavailable: when the store does not answer; what was compared stays so.
+            CacheUnavailable: when Redis does not.
+        """
+        return await self._comparison.settle()
+
+    async def mark(self) -> None:
+        """Have the store know how far this cache has come, so that one that knows less is known to have lost data.
+
+        Raises:
+            StoreUnavailable: when the store does not answer.
+        """
+        await self._store.mark_cache(CacheMark(self._places.epoch, self._keys.generation))
+
     # --- beginning ---------------------------------------------------------------------
 
     async def begin(self) -> None:
         """Have commits marked for the store from now on, and mark what was there before."""
+        if not self._places.doubts:
+            await self.mark()  # otherwise the store must not take what is lost for what it has been told
         if await self._places.follow():
             return
         async for names in self._reader.names(self._keys.pattern("r")):
@@ -220,14 +235,17 @@ class Following:
             CacheUnavailable: when Redis does not.
         """
         found: dict[str, LoadedRecord] = {}
-        again: list[str] = []
-        loaded = await self._load_from_store(list(wanted))
+        again = [key for key, said in wanted.items() if said == IN_DOUBT]
+        if again:
+            await self._comparison.compare(again)
+            wanted = {key: said for key, said in wanted.items() if said != IN_DOUBT}
+        loaded = await self._load_from_store(list(wanted)) if wanted else {}
         for key, evictions in wanted.items():
             if key not in loaded:
                 self._notes.note_ticket(key, evictions)
         present = list(loaded)
-        texts = {key: _texts_of(record) for key, record in loaded.items()}
-        filling = {key: _filling(wanted[key], loaded[key].state, texts[key]) for key in present}
+        texts = {key: with_texts(record) for key, record in loaded.items()}
+        filling = {key: [wanted[key], *from_store(texts[key])] for key in present}
         replies = await self._each(_FILL, present, of_each=filling)
         for key, filled in zip(present, replies, strict=True):
             if filled:
@@ -247,7 +265,7 @@ class Following:
 
     async def _bring_definitions(self, records: Iterable[LoadedRecord]) -> None:
         """Put the definitions that rows need into Redis, where other processes look for them."""
-        hashes = {hash for record in records for row in record.rows.values() if (hash := hash_in(_text(row)))}
+        hashes = {hash for record in records for row in record.rows.values() if (hash := hash_in(row_text(row)))}
         unknown = hashes - self._texts.keys()
         if unknown:
             texts = await self._store.definitions(unknown)
@@ -280,23 +298,6 @@ class Following:
             for start in range(0, len(page), _PAGE):
                 gone += sum(await self._each(_EVICT, page[start : start + _PAGE], (int(idle), self._ids_ms)))
         return gone
-
-
-def _filling(evictions: str, state: RecordState, record: LoadedRecord) -> list[Any]:
-    """Return what ``fill.lua`` is told of a record that the store has."""
-    assert state.revision is not None
-    deadline = "-" if state.deadline is None else repr(float(state.deadline))
-    numbers = f"{revision_text(state.revision)} {state.serial} {deadline} {state.revision.counter}"
-    rows = [piece for name, text in record.rows.items() for piece in (to_bytes(name), text)]
-    return [evictions, numbers, len(record.seen), len(record.rows), *record.seen, *rows]
-
-
-def _text(row: Any) -> str:
-    return row if isinstance(row, str) else str(row.encoded())
-
-
-def _texts_of(record: LoadedRecord) -> LoadedRecord:
-    return record._replace(rows={name: _text(row) for name, row in record.rows.items()})
 
 
 def _taken_back(change: RecordChange) -> RecordChange:

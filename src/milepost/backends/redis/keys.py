@@ -12,6 +12,7 @@ the partitions evenly.
     {milepost}v                 while it is there, nobody looks for idle records
     {milepost}F, R, J:...       jobs that failed, those to be run again, what they are
     {milepost}M:consumer        which processes work for a durable consumer
+    {milepost}h                 while it is there, somebody compares all records with the store after a loss
     {milepost:3.17}e            epoch and generation of the partition
     {milepost:3.17}d0           definitions by hash            (0 is the generation: a flush begins the next)
     {milepost:3.17}o0           outbox, a stream; the bus publishes into it too
@@ -22,6 +23,7 @@ the partitions evenly.
     {milepost:3.17}W            durable consumers: how far they are, and who works for them
     {milepost:3.17}u0           keys of records that the store has not seen as they are
     {milepost:3.17}t0           deadlines
+    {milepost:3.17}k0           after a loss: which records have been compared with the store
     {milepost:3.17}r0:user:1    a record: its numbers, the ids of its last commits and its rows
     {milepost:3.17}s0:user:1    ... the event ids that it remembers
     {milepost:3.17}c0:user:1    ... ids of earlier commits, for a while
@@ -109,7 +111,7 @@ class Keys:
         return self.tags[partition] + b"e"
 
     def of(self, partition: int, kind: str) -> bytes:
-        """Return the name of a key of a partition: ``d``, ``o``, ``u``, ``t``, ``i``, ``x`` or ``y``."""
+        """Return the name of a key of a partition: ``d``, ``o``, ``u``, ``t``, ``i``, ``x``, ``y`` or ``k``."""
         return self.tags[partition] + b"%s%d" % (kind.encode(), self.generation)
 
     def keeper(self, partition: int) -> bytes:

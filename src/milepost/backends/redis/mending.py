@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from milepost.backends.following import FollowingAuthority
 from milepost.backends.redis.calls import RecordCalls
 from milepost.backends.redis.encoding import revision_text
-from milepost.backends.redis.following import each_record
 from milepost.backends.redis.keys import to_bytes
+from milepost.backends.redis.offering import restore
 from milepost.backends.redis.places import Places
 from milepost.backends.redis.reading import Reader
-from milepost.backends.redis.scripts import script
-from milepost.records import Authority, Record, Revision
+from milepost.records import Record, Standing
 
 __all__ = ["mend"]
 
-_RESTORE: Final = script("restore.lua")
 _AT_ONCE: Final = 500
 
 
@@ -24,7 +23,7 @@ async def mend(
     places: Places,
     calls: RecordCalls,
     reader: Reader,
-    store: Authority | None,
+    store: FollowingAuthority | None,
     records: Sequence[Record],
     definitions: Mapping[str, str],
 ) -> tuple[int, int]:
@@ -52,30 +51,32 @@ async def mend(
             for key, record in page.items()
             if not _is_as_new(stored.get(key), record)
         }
-        replies = await each_record(places, calls, _RESTORE, list(offers), of_each=offers)
+        replies = await restore(places, calls, offers, "process")
         restored += replies.count(1)
         lost += replies.count(-1)
     return restored, lost
 
 
-async def _stored(store: Authority, keys: Sequence[str]) -> dict[str, Revision]:
-    """Return what the store has of records, which are read from there when they are wanted."""
-    loaded = await store.load(keys) if keys else {}
-    return {key: found.state.revision for key, found in loaded.items() if found.state.revision is not None}
+async def _stored(store: FollowingAuthority, keys: Sequence[str]) -> dict[str, Standing]:
+    """Return where the store has records that are not in Redis: they are read from there when they are wanted."""
+    return await store.standings(keys) if keys else {}
 
 
-def _is_as_new(stored: Revision | None, record: Record) -> bool:
+def _is_as_new(stored: Standing | None, record: Record) -> bool:
     """Whether the store has a record as new as a process held it; a removal is newer than all of its incarnation."""
     if stored is None:
         return False
+    there, removed = stored
     mine = record.revision
-    return stored.incarnation > record.incarnation if mine is None else stored >= mine
+    if there.incarnation != record.incarnation:
+        return there.incarnation > record.incarnation
+    return removed or (mine is not None and there >= mine)
 
 
-def _offer(record: Record, stored: Revision | None) -> list[Any]:
+def _offer(record: Record, stored: Standing | None) -> list[Any]:
     """Return what ``restore.lua`` is told of a record, of which the store has something older or nothing."""
     if record.revision is None:
-        counter = 1 if stored is None else stored.counter + 1
+        counter = 1 if stored is None else stored.revision.counter + 1
         return [f"{record.incarnation}.{counter} 0 - - x", 0, 0]
     deadline = "-" if record.deadline is None else repr(float(record.deadline))
     rows = [piece for name, row in record.rows.items() for piece in (to_bytes(name), row.encoded())]

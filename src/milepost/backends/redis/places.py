@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from milepost.backends.redis.client import RedisClient
@@ -13,6 +13,7 @@ from milepost.backends.redis.keys import Keys
 from milepost.backends.redis.scripts import Call, script
 from milepost.backends.redis.servers import Facts, Server, exchange
 from milepost.errors import InvalidDefinition
+from milepost.records import CacheMark, Loss
 
 __all__ = ["Places"]
 
@@ -49,6 +50,11 @@ class Places:
         """Told when a later epoch is learned of."""
         self._generations: dict[int, int] = {}
         self._entered: set[int] = set()
+        self.mark: CacheMark | None = None
+        """What the store that follows knew of the cache before this was opened."""
+        self.doubts: dict[int, bytes] = {}
+        """The number of the doubt of each partition whose records may be older than the store's."""
+        self._loss: Loss | None = None
 
     @property
     def client(self) -> RedisClient:
@@ -67,6 +73,10 @@ class Places:
         self.epoch = 0
         self._agreed = False
         self._entered.clear()
+        self.doubts.clear()
+        self._loss = None
+        if self.mark is not None:
+            self._at_least(*self.mark)
         await client.open(self.keys.partitions)
         await self._agree()
         self._agreed = True
@@ -96,12 +106,12 @@ class Places:
         groups = [[number] for number in here] if topology.spread else [here]
         candidate = max(time.time_ns() // 1000, self.epoch + 1)
         while groups:
-            known = int(self._entered.issuperset(here))
+            known = int(self.mark is not None or self._entered.issuperset(here))
             arguments = (facts.identity, candidate, self.keys.generation, int(self.follows), known, _HEALING_MS)
             calls = [Call(_ENTER, group[0], self._states(group), arguments) for group in groups if group]
             states = [state for reply in await exchange(connection, _commands(calls)) for state in _checked(reply)]
             late = [int(epoch) for what, epoch, *_ in states if what == b"late"]
-            self._learn(states)
+            self._learn(dict(zip(here, states, strict=True)))
             if not late:
                 self._entered.update(here)
                 return
@@ -121,21 +131,43 @@ class Places:
             raise InvalidDefinition(f"{problem}; set it to noeviction, or pass allow_eviction=True to live with that")
         _log.warning("%s", problem)
 
-    def _learn(self, states: Sequence[Any]) -> None:
-        for _, epoch, generation, followed in states:
+    def _learn(self, states: Mapping[int, Any]) -> None:
+        changes: set[str] = set()
+        for number, (what, epoch, _, followed, doubt, before) in states.items():
             if followed == b"1" and not self.follows:
                 raise InvalidDefinition(
                     "a store follows this Redis: idle groups are in the store alone, so every manager needs it; "
                     "pass data_store"
                 )
+            if doubt != b"-":
+                self.doubts[number] = doubt
+            if what in (b"lost", b"changed"):
+                changes.add(what.decode())
+                self._note_loss(number, self.epoch if before == b"-" else int(before), int(epoch), what == b"lost")
+            elif doubt != b"-" and 0 < self.epoch < int(doubt):  # others noticed it first
+                self._note_loss(number, self.epoch, int(epoch), False)
+        for _, epoch, generation, *_ in states.values():
             self._at_least(int(epoch), int(generation))
-        changes = {bytes(what).decode() for what, *_ in states} & {"lost", "changed"}
         if changes:
             _log.warning(
                 "Redis at %s %s; what it may have lost is brought back from the store and from live processes",
                 self.client.name,
                 "has lost its data" if "lost" in changes else "was restarted or replaced",
             )
+
+    def _note_loss(self, partition: int, before: int, epoch: int, empty: bool) -> None:
+        noted = self._loss or Loss(before, epoch, (), False)
+        self._loss = Loss(
+            min(noted.epoch_before, before),
+            max(noted.epoch, epoch),
+            tuple(sorted({*noted.partitions, partition})),
+            noted.empty or empty,
+        )
+
+    def take_loss(self) -> Loss | None:
+        """Return what was noticed since this was asked last."""
+        loss, self._loss = self._loss, None
+        return loss
 
     def _at_least(self, epoch: int, generation: int) -> None:
         if generation > self.keys.generation:

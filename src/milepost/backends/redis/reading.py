@@ -15,7 +15,7 @@ from milepost.backends.redis.scripts import Call, script
 from milepost.errors import CacheUnavailable
 from milepost.records import LoadedRecord
 
-__all__ = ["Reader"]
+__all__ = ["IN_DOUBT", "Reader"]
 
 _HOLDING: Final = script("holding.lua")
 _DUE: Final = script("due.lua")
@@ -27,6 +27,9 @@ _MOST_ROWS: Final = 1000
 _TRIES: Final = 3
 _TRIES_WHILE_FLUSHED: Final = 10
 _UNBOUNDED: Final = 1 << 53
+
+IN_DOUBT: Final = "in doubt"
+"""What is said of a record that has to be compared with the store before it is read."""
 
 
 class Reader:
@@ -73,6 +76,8 @@ class Reader:
                     again.append(key)
                 elif kind == b"-" and reply[1]:
                     elsewhere[key] = reply[1].decode()
+                elif kind == b"~":
+                    elsewhere[key] = IN_DOUBT
             if not again:
                 return found, elsewhere
             wanted = again
@@ -143,10 +148,16 @@ class Reader:
 
     # --- everything --------------------------------------------------------------------
 
-    async def names(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
-        """Iterate over the names of keys that match, page by page; one may come twice."""
+    async def names(self, pattern: bytes, partitions: Iterable[int] | None = None) -> AsyncIterator[list[bytes]]:
+        """Iterate over the names of keys that match, page by page; one may come twice.
+
+        Args:
+            pattern: of names.
+            partitions: only on servers that have one of these; None for all.
+        """
         topology = self._client.topology
-        servers = {topology.server_of(number): number for number in range(self._keys.partitions)}
+        numbers = range(self._keys.partitions) if partitions is None else partitions
+        servers = {topology.server_of(number): number for number in numbers}
         for number in servers.values():
             cursor: bytes = b"0"
             while True:

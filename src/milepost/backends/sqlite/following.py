@@ -8,11 +8,12 @@ from typing import Final
 
 from milepost.backends.sqlite import reading, writing
 from milepost.backends.sqlite.outbox import Outbox
-from milepost.records import RecordChange, Revision
+from milepost.records import CacheMark, RecordChange, Revision, Standing
 
-__all__ = ["save"]
+__all__ = ["raise_mark", "read_mark", "save", "standings"]
 
 _REMEMBERED: Final = 100_000
+_MARK: Final = ("cache_epoch", "cache_generation")
 
 
 def save(connection: sqlite3.Connection, changes: Sequence[RecordChange], outbox: Outbox) -> None:
@@ -59,3 +60,25 @@ def _remove(connection: sqlite3.Connection, key: str, revision: Revision) -> Non
     connection.execute("DELETE FROM records WHERE key = ?", (key,))
     connection.execute("INSERT INTO gone (key, incarnation, counter) VALUES (?, ?, ?)", (key, *revision))
     connection.execute("DELETE FROM gone WHERE n <= (SELECT max(n) FROM gone) - ?", (_REMEMBERED,))
+
+
+def standings(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, Standing]:
+    """Return where records stand, or stood when they were removed; others are absent."""
+    gone = {key: Standing(revision, True) for key, revision in reading.read_gone(connection, keys).items()}
+    there = reading.read_standings(connection, keys)
+    return {**gone, **{key: Standing(found.revision, False) for key, found in there.items()}}
+
+
+def read_mark(connection: sqlite3.Connection) -> CacheMark | None:
+    """Return what is remembered of the cache that is followed."""
+    found = dict(connection.execute("SELECT name, value FROM meta WHERE name IN (?, ?)", _MARK))
+    return CacheMark(*(int(found[name]) for name in _MARK)) if len(found) == len(_MARK) else None
+
+
+def raise_mark(connection: sqlite3.Connection, mark: CacheMark) -> None:
+    """Remember what is known of the cache that is followed, where that is more than before."""
+    connection.executemany(
+        "INSERT INTO meta (name, value) VALUES (?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+        zip(_MARK, mark, strict=True),
+    )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from milepost.data_stores.base import BaseDataStore, RecordChange
-from milepost.records import Conflict, Record, Revision
+from milepost.records import CacheMark, Conflict, Record, Revision, Standing
 from milepost.testing.suites.material import (
     ABSENT,
     DEFINITION,
@@ -194,6 +194,42 @@ class FollowingSuite(AdapterSuite):
             await store.save([change_to("a", at(9), {"x": "late"})])
             await store.save([change_to("a", at(1, INCARNATION + 1), {"x": "late"})])
             assert await read(store, "a") == ABSENT
+
+    async def test_where_records_stand(self) -> None:
+        """It tells where it has records and where it knows of removals, without reading rows."""
+        async with self.opened_store() as store:
+            await store.save([change_to("a", at(3), {"x": "1"}), change_to("b", at(2), {"x": "1"})])
+            await store.save([change_to("b", at(4), removed=True, whole=True)])
+            await store.save([change_to("c", at(7), removed=True, whole=True)])
+            await store.save([change_to("c", at(1, INCARNATION + 1), {"x": "1"}, whole=True)])
+            many = [f"nobody{n}" for n in range(1200)]
+            assert await store.standings(["a", "b", "c", *many]) == {
+                "a": Standing(at(3), False),
+                "b": Standing(at(4), True),
+                "c": Standing(at(1, INCARNATION + 1), False),
+            }
+            await store.flush()
+            assert await store.standings(["a", "b", "c"]) == {}
+            assert await store.standings([]) == {}
+
+    async def test_what_it_knows_of_the_cache(self) -> None:
+        """The highest epoch and generation that it was told of are kept, through a flush too."""
+        async with self.opened_store() as store:
+            assert await store.cache_mark() is None
+            await store.mark_cache(CacheMark(2**51, 3))
+            await store.mark_cache(CacheMark(2**51 + 7, 2))
+            await store.mark_cache(CacheMark(5, 0))
+            assert await store.cache_mark() == CacheMark(2**51 + 7, 3)
+            await store.flush()
+            assert await store.cache_mark() == CacheMark(2**51 + 7, 3)
+
+    async def test_what_it_knows_of_the_cache_lasts(self) -> None:
+        """A process that comes later is told of it."""
+        self.require_lasting()
+        async with self.opened_store() as store:
+            await store.mark_cache(CacheMark(2**51, 3))
+        async with self.opened_store() as store:
+            assert await store.cache_mark() == CacheMark(2**51, 3)
 
     async def test_definitions_of_saved_rows_are_known_to_commits(self) -> None:
         """What came with a save need not be put again before a commit names it."""
