@@ -160,18 +160,18 @@ class Deliverer:
         subjects = self.bus.subjects
         try:
             if subjects is not None and run.must_load(subjects):
-                await run.ctx.load_subject()
-            if not handler.predicates or await _holds(handler, run.ctx):
+                await run.load_subject()
+            if not handler.predicates or await _holds(handler, run):
                 layers = self.bus.handler_layers
                 if handler.breaker is not None:
                     layers = (*layers, handler.breaker)
                 if layers:
-                    await wrapped(layers, run.ctx, run.call)()
+                    await wrapped(layers, run, run.call)()
                 elif handler.is_plain:  # what it emitted is dropped below where it fails: nothing is around it
-                    await handler.function(run.ctx)
+                    await handler.function(run)
                 else:
                     await run.call()
-                if run.ctx.loaded_subject is not None:
+                if subjects is not None and run.loaded_subject is not None:
                     await run.commit()
         except Exception as error:
             failure = error
@@ -184,7 +184,8 @@ class Deliverer:
             run.over = True
             current_run.reset(token)
             runs.discard(run)
-            run.release()
+            if subjects is not None:
+                run.release()
         if run.held is not None and (failure is None or run.has_failed):
             failure = await self._send(handler, run.held, failure)
         if is_first and failure is not None and not run.removed:
@@ -208,8 +209,8 @@ class Deliverer:
         subjects = self.bus.subjects
         try:
             if subjects is not None and run.must_load(subjects):
-                await run.ctx.load_subject()
-            await wrapped(self.bus.event_layers, run.ctx, handle)()
+                await run.load_subject()
+            await wrapped(self.bus.event_layers, run, handle)()
             await run.commit()
         except Exception:
             _log.exception("a middleware failed on the event %s of %s", envelope.type, envelope.subject)
