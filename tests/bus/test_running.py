@@ -176,6 +176,46 @@ async def test_context_variables_do_not_leak(bus: EventBus) -> None:
 # --- emits and ids -------------------------------------------------------------------------
 
 
+async def test_context_variables_do_not_leak_to_a_neighbour(bus: EventBus) -> None:
+    """What a handler sets in a context variable the other handlers of the same event do not see either."""
+    variable: ContextVar[str] = ContextVar("variable", default="clean")
+    seen: list[str] = []
+
+    async def handler(ctx: EventContext) -> None:
+        seen.append(variable.get())
+        variable.set("dirty")
+        if ctx.payload["suspend"]:
+            await asyncio.sleep(0)
+        assert variable.get() == "dirty"
+
+    for number in range(4):
+        bus.register(handler, "x", name=f"handler {number}")
+    for suspend in (False, True):
+        await bus.emit("x", "s", {"suspend": suspend})
+    await bus.settle()
+    assert seen == ["clean"] * 8
+
+
+async def test_one_of_several_handlers_is_removed(bus: EventBus) -> None:
+    """Removing the run of one handler leaves the other handlers of its event alone, begun or not."""
+    may_end, ended = asyncio.Event(), list[str]()
+
+    async def handler(ctx: EventContext) -> None:
+        await may_end.wait()
+        ended.append(str(ctx.handler_name))
+
+    for name in ("one", "two", "three"):
+        bus.register(handler, "x", name=name)
+    await bus.emit("x", "s")
+    while len(jobs := await bus.get_jobs()) < 3:
+        await asyncio.sleep(0)
+    (first,) = [job.id for job in jobs if job.handler == "one"]
+    assert await bus.remove_job(first)
+    may_end.set()
+    await bus.settle()
+    assert ended == ["two", "three"]
+
+
 async def test_emits_leave_when_the_handler_succeeds(bus: EventBus) -> None:
     """What a handler emits is published when it has succeeded, not before."""
     order: list[str] = []

@@ -16,8 +16,9 @@ from milepost._clock import Clock
 from milepost.bus.context import EventContext
 from milepost.bus.envelope import Envelope
 from milepost.bus.handlers import Handler
-from milepost.bus.middleware import Next, wrapped
+from milepost.bus.middleware import Next, through
 from milepost.bus.run import Held, Run, current_run
+from milepost.bus.side_by_side import SideBySide
 from milepost.errors import CascadeLimit, CircuitOpen
 
 if TYPE_CHECKING:
@@ -61,19 +62,10 @@ class Deliverer:
 
     async def deliver_all(self, handlers: tuple[Handler, ...], envelope: Envelope) -> None:
         """Run several handlers for an event at the same time; return when all have come to their end."""
-        if not handlers:
-            return
-        loop = asyncio.get_running_loop()
-        others = [loop.create_task(self.deliver(handler, envelope)) for handler in handlers[1:]]
-        try:
+        if len(handlers) == 1:
             await self.deliver(handlers[0], envelope)
-            if others:
-                await asyncio.wait(others)
-        finally:
-            for other in others:
-                other.cancel()
-        for other in others:
-            other.result()
+        elif handlers:
+            await SideBySide(handlers, partial(self.deliver, envelope=envelope)).run()
 
     def deliver(
         self, handler: Handler, envelope: Envelope, before: int = 0, task: asyncio.Task[Any] | None = None
@@ -86,8 +78,7 @@ class Deliverer:
             before: how many attempts were made before this delivery.
             task: the task that will await it, where the caller knows it.
         """
-        run = Run(self, handler, envelope)
-        run.task = task
+        run = Run(self, handler, envelope, task)
         if before:
             run.attempt = before + 1
         if handler.concurrency is None:
@@ -166,7 +157,7 @@ class Deliverer:
                 if handler.breaker is not None:
                     layers = (*layers, handler.breaker)
                 if layers:
-                    await wrapped(layers, run, run.call)()
+                    await through(layers, run, run.call)
                 elif handler.is_plain:  # what it emitted is dropped below where it fails: nothing is around it
                     await handler.function(run)
                 else:
@@ -210,7 +201,7 @@ class Deliverer:
         try:
             if subjects is not None and run.must_load(subjects):
                 await run.load_subject()
-            await wrapped(self.bus.event_layers, run, handle)()
+            await through(self.bus.event_layers, run, handle)
             await run.commit()
         except Exception:
             _log.exception("a middleware failed on the event %s of %s", envelope.type, envelope.subject)

@@ -182,7 +182,7 @@ class HandlerTable:
     def matching(self, consumer: str | None, type: str) -> tuple[Handler, ...]:
         """Return the handlers of a consumer, or of this process alone, for a type of event."""
         index = self._indexes.get(consumer)
-        return () if index is None else index.find(type)
+        return () if index is None else index.found[type]
 
     def handlers(self) -> list[Handler]:
         """Return all handlers, in the order of registering."""

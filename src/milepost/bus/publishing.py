@@ -7,7 +7,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import chain, cycle, repeat
 from typing import Any, Final
 
 from milepost._clock import Clock, epoch_seconds
@@ -26,7 +25,7 @@ __all__ = ["Publishing"]
 _log = logging.getLogger("milepost")
 
 _PAUSE_AFTER_TROUBLE: Final = 1.0
-_EMITS_PER_BREATH: Final = 128
+_EMITS_PER_BREATH: Final = 256
 _BEYOND: Final = 10
 """How many times its capacity a bus takes of what handlers emit, who cannot wait for themselves."""
 
@@ -38,7 +37,6 @@ class Publishing(Registering, BusParts):
         super().__init__()
         self._time = clock.time
         self._ids = fresh_ids()
-        self._breath = cycle(chain(repeat(False, _EMITS_PER_BREATH - 1), (True,)))
         self._published = 0
         self._declares = False
         """Whether any durable consumer is known."""
@@ -95,11 +93,11 @@ class Publishing(Registering, BusParts):
             subject = subject_name(subject)
         id = next(self._ids)
         envelope = Envelope(id, event_type, subject, checked_payload(payload), self._time())
-        self._published += 1
+        published = self._published = self._published + 1
         keep(envelope)
-        if self._local.find(event_type) or self.event_layers:
+        if self._local[event_type] or self.event_layers:
             self._lines.accept(envelope)
-        if next(self._breath):
+        if not published % _EMITS_PER_BREATH:
             await asyncio.sleep(0)  # let handlers run: who emits in a loop waits for nothing else
         return id
 

@@ -39,19 +39,21 @@ class Run(EventContext):
     """
 
     # On the class, so that a run that does nothing special is made of three attributes.
-    held: Held | None = None
-    """What was emitted and leaves when the handler succeeds, each with the moment it is due."""
     over = False
     removed = False
     """Whether ``remove_job`` has ended it."""
-    task: asyncio.Task[Any] | None = None
-    """The task that runs it, which ``remove_job`` cancels."""
     has_failed = False
     """Whether the handler raised; what was emitted since is middleware's."""
     _ordinal = 0
 
-    def __init__(self, deliverer: Deliverer, handler: Handler | None, envelope: Envelope) -> None:
+    def __init__(
+        self, deliverer: Deliverer, handler: Handler | None, envelope: Envelope, task: asyncio.Task[Any] | None = None
+    ) -> None:
         self.deliverer = deliverer
+        self.task = task
+        """The task that runs it, which ``remove_job`` cancels."""
+        self.held: Held | None = None
+        """What was emitted and leaves when the handler succeeds, each with the moment it is due."""
         self._handler = handler  # what the base class would do, without a call for each event
         self._envelope = envelope
 
@@ -177,7 +179,7 @@ class Run(EventContext):
 
     async def call(self) -> None:
         """Run the handler itself, within its timeout."""
-        handler = self.handler
+        handler = self._handler
         if handler is None:
             raise AssertionError("what wraps an event has no handler to call")
         try:
