@@ -29,6 +29,29 @@ async def test_emitting_does_not_wait_for_handlers(bus: EventBus) -> None:
     assert done == ["x"]
 
 
+@pytest.mark.parametrize("way", ["emit", "publish", "publish_many"])
+async def test_who_publishes_in_a_loop_starves_nobody(bus: EventBus, way: str) -> None:
+    """Others get their turn while one task publishes and waits for nothing else, handled or not."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    for _ in range(1000):
+        if way == "emit":
+            await bus.emit("x", "s")
+        elif way == "publish":
+            await bus.publish(Event(type="x"))
+        else:
+            await bus.publish_many([Event(type="x"), Event(type="x"), Event(type="x")])
+    task.cancel()
+    assert turns >= 3
+
+
 async def test_handlers_of_an_event_run_side_by_side(bus: EventBus) -> None:
     """Two handlers of one event run at the same time: each waits for the other here."""
     first, second = asyncio.Event(), asyncio.Event()

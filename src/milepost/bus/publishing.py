@@ -236,8 +236,11 @@ class Publishing(Registering, BusParts):
                 self._keep_delays()
         if now:
             new = await self.transport.append(now)
+            before = self._published
             self._published += len(now)
             self._accept_all([envelope for envelope, is_new in zip(now, new, strict=True) if is_new])
+            if not inside and before // _EMITS_PER_BREATH != self._published // _EMITS_PER_BREATH:
+                await asyncio.sleep(0)
 
     def _refuse_too_many(self) -> None:
         if self._lines.pending > _BEYOND * self._capacity:
