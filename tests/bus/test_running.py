@@ -287,6 +287,53 @@ async def test_emits_of_a_failed_handler_are_dropped(bus: EventBus) -> None:
     assert heard == ["told", "event.failed"]
 
 
+async def test_emits_on_another_bus(bus: EventBus) -> None:
+    """What a handler emits on another bus goes to that bus, caused by the handler's event, and only on success."""
+    heard: list[str] = []
+    async with EventBus() as other:
+
+        @other.on("news")
+        async def there(ctx: EventContext) -> None:
+            heard.append(f"there, {ctx.event.cause}")
+
+        @bus.on("news")
+        async def here(ctx: EventContext) -> None:
+            heard.append("here")
+
+        @bus.on("go")
+        async def handler(ctx: EventContext) -> None:
+            await other.emit("news", "s")
+            await other.publish(Event("news", subject="s"))
+            if ctx.payload["fail"]:
+                raise ValueError
+
+        went_well = await bus.emit("go", "s", {"fail": False})
+        await bus.emit("go", "s", {"fail": True})
+        await bus.settle()
+        await other.settle()
+    assert heard == [f"there, {went_well}"] * 2
+
+
+async def test_a_cascade_across_two_buses_stops(clock: ManualClock) -> None:
+    """Two buses that answer each other without end are stopped like one that answers itself."""
+    async with EventBus(clock=clock, max_depth=5) as left, EventBus(clock=clock, max_depth=5) as right:
+
+        @left.on("ping")
+        async def ping(ctx: EventContext) -> None:
+            await right.emit("pong", "s")
+
+        @right.on("pong")
+        async def pong(ctx: EventContext) -> None:
+            await left.emit("ping", "s")
+
+        await left.emit("ping", "s")
+        for _ in range(20):
+            await left.settle()
+            await right.settle()
+        failed = [*await left.get_failed_jobs(), *await right.get_failed_jobs()]
+    assert [type(job.error) for job in failed] == [CascadeLimit]
+
+
 async def test_ids_of_emitted_events_are_derived(clock: ManualClock) -> None:
     """The same handler emits the same events, with the same ids, when it handles the same event again."""
     found: list[list[tuple[str, str]]] = []

@@ -225,4 +225,4 @@ class EventContext(ABC):
         run = self._run
         about = self._envelope.subject if subject is None else subject
         envelope = run.bus.envelope(event_type, about, payload, extra)
-        return await run.take(envelope, run.bus.due(delay, at), derive=True)
+        return await run.take(run.bus, envelope, run.bus.due(delay, at), derive=True)

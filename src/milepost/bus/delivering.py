@@ -17,7 +17,7 @@ from milepost.bus.context import EventContext
 from milepost.bus.envelope import Envelope
 from milepost.bus.handlers import Handler
 from milepost.bus.middleware import Next, through
-from milepost.bus.run import Held, Run, current_run
+from milepost.bus.run import Run, current_run
 from milepost.bus.side_by_side import SideBySide
 from milepost.errors import CascadeLimit, CircuitOpen
 
@@ -177,16 +177,16 @@ class Deliverer:
             runs.discard(run)
             if subjects is not None:
                 run.release()
-        if run.held is not None and (failure is None or run.has_failed):
-            failure = await self._send(handler, run.held, failure)
+        if (run.held is not None or run.held_for_others is not None) and (failure is None or run.has_failed):
+            failure = await self._let_leave(handler, run, failure)
         if is_first and failure is not None and not run.removed:
             await self._try_again(handler, run, failure)
         return failure
 
-    async def _send(self, handler: Handler, held: Held, failure: Exception | None) -> Exception | None:
+    async def _let_leave(self, handler: Handler, run: Run, failure: Exception | None) -> Exception | None:
         """Send what was emitted; that it cannot be sent is a failure too."""
         try:
-            await self.bus.send(held, inside=True)
+            await run.let_leave()
         except Exception as trouble:
             if failure is None:
                 return trouble
@@ -209,8 +209,7 @@ class Deliverer:
             run.over = True
             current_run.reset(token)
             run.release()
-        if run.held:
-            await self.bus.send(run.held, inside=True)
+        await run.let_leave()
 
 
 async def _holds(handler: Handler, ctx: EventContext) -> bool:

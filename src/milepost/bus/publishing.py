@@ -105,7 +105,7 @@ class Publishing(Registering, BusParts):
         """Emit an event to which there may be more: a cause, a delay, a transport that takes time."""
         run = current_run.get()
         if run is not None and not run.over:
-            return await run.take(envelope, due, derive=True)
+            return await run.take(self, envelope, due, derive=True)
         await self.send([(envelope, due)])
         return envelope.id
 
@@ -153,7 +153,7 @@ class Publishing(Registering, BusParts):
         run = current_run.get()
         if run is not None and not run.over:
             return [
-                await run.take(envelope, due, derive="id" not in event.model_fields_set)
+                await run.take(self, envelope, due, derive="id" not in event.model_fields_set)
                 for event, envelope in zip(given, envelopes, strict=True)
             ]
         await self.send([(envelope, due) for envelope in envelopes])
@@ -190,7 +190,7 @@ class Publishing(Registering, BusParts):
         made.metadata = checked_payload(event.metadata, "metadata") if event.metadata else EMPTY
         made.source = event.source
         made.cause, made.root, made.depth = event.cause, event.root, event.depth
-        made.change = event.change
+        made.change = None if event.change is None else checked_payload(event.change, "change")
         return made
 
     def due(self, delay: float | timedelta | None, at: float | datetime | None) -> float | None:

@@ -20,6 +20,7 @@ from milepost.subjects.draft import Cause
 if TYPE_CHECKING:
     from milepost.bus.bus import EventBus
     from milepost.bus.delivering import Deliverer
+    from milepost.bus.publishing import Publishing
 
 __all__ = ["Held", "Run", "current_cause", "current_run"]
 
@@ -54,6 +55,8 @@ class Run(EventContext):
         """The task that runs it, which ``remove_job`` cancels."""
         self.held: Held | None = None
         """What was emitted and leaves when the handler succeeds, each with the moment it is due."""
+        self.held_for_others: list[tuple[Publishing, Envelope, float | None]] | None = None
+        """The same for other buses than the one whose handler this is."""
         self._handler = handler  # what the base class would do, without a call for each event
         self._envelope = envelope
 
@@ -97,10 +100,11 @@ class Run(EventContext):
 
     # --- emitting -------------------------------------------------------------------------
 
-    async def take(self, envelope: Envelope, due: float | None, *, derive: bool) -> str:
+    async def take(self, bus: Publishing, envelope: Envelope, due: float | None, *, derive: bool) -> str:
         """Hold an event until this run succeeds; send it at once where the run is over.
 
         Args:
+            bus: where it is to be sent; not always the bus whose handler this is.
             envelope: the event.
             due: when to deliver it, epoch seconds; None for at once.
             derive: whether its id is to be derived; not for one that was given an id.
@@ -117,12 +121,21 @@ class Run(EventContext):
             self._ordinal += 1
         envelope.caused_by(cause)
         if self.over:
-            await self.bus.send([(envelope, due)])
+            await bus.send([(envelope, due)])
+        elif bus is not self.bus:
+            self.held_for_others = [*(self.held_for_others or ()), (bus, envelope, due)]
         elif self.held is None:
             self.held = [(envelope, due)]
         else:
             self.held.append((envelope, due))
         return envelope.id
+
+    async def let_leave(self) -> None:
+        """Send what was held."""
+        if self.held is not None:
+            await self.bus.send(self.held, inside=True)
+        for bus, envelope, due in self.held_for_others or ():
+            await bus.send([(envelope, due)], inside=True)
 
     def handler_failed(self) -> None:
         """Drop what the handler emitted and did to its subject: that goes with its success.
@@ -131,7 +144,7 @@ class Run(EventContext):
         """
         self.has_failed = True
         self._ordinal = 0
-        self.held = None
+        self.held = self.held_for_others = None
         self.release()
 
     @property
