@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio.from_thread
@@ -280,6 +282,28 @@ async def test_payloads_are_isolated(bus: EventBus) -> None:
     assert [event.data async for event in bus.history()] == [{"list": [1], "dict": {"a": 1}}]
 
 
+async def test_changes_of_properties_are_isolated(bus: EventBus) -> None:
+    """What one handler does to the old and new values of a property, or to the event's change, no other sees."""
+    seen: list[Any] = []
+
+    for name in "abc":
+
+        @bus.on("x", name=name)
+        async def handler(ctx: EventContext) -> None:
+            change = ctx.event.change
+            assert change is not None
+            seen.append((list(ctx.new_value), ctx.property_name, list(change["new"])))
+            ctx.new_value.append("spoilt")
+            change["new"].append("spoilt")
+            change["name"] = "spoilt"
+
+    change = {"name": "tags", "old": [], "new": ["new"]}
+    await bus.publish(Event("x", subject="s", change=change))
+    change["name"] = "spoilt"
+    await bus.settle()
+    assert seen == [(["new"], "tags", ["new"])] * 3
+
+
 @pytest.mark.parametrize(
     "payload",
     [{"x": object()}, {"x": {1, 2}}, {1: 2}, {"x": b"bytes"}, ["no", "dict"], "text", {"x": [{"y": lambda: 0}]}],
@@ -304,6 +328,36 @@ async def test_a_loop_in_a_payload_is_refused(bus: EventBus) -> None:
     payload["me"] = payload
     with pytest.raises(ValueError, match="deeper than 64"):
         await bus.emit("x", "s", payload)
+
+
+async def test_objects_that_can_be_called(bus: EventBus) -> None:
+    """Handlers may be objects, also such as cannot be keys of a dict, methods and partial functions."""
+    heard: list[str] = []
+
+    @dataclass
+    class Recorder:
+        word: str
+
+        async def __call__(self, ctx: EventContext) -> None:
+            heard.append(self.word)
+
+        async def method(self, ctx: EventContext) -> None:
+            heard.append(f"{self.word} by method")
+
+    def note(word: str, ctx: EventContext) -> None:
+        heard.append(word)
+
+    decorated, registered, refuses = Recorder("decorated"), Recorder("registered"), Recorder("refuses")
+    bus.on("x")(decorated)
+    bus.when(lambda ctx: False)(bus.on("x")(refuses))
+    bus.register(registered, "x")
+    bus.register(registered.method, "x")
+    bus.register(partial(note, "partial"), "x")
+    await bus.emit("x")
+    await bus.settle()
+    assert sorted(heard) == ["decorated", "partial", "registered", "registered by method"]
+    assert bus.unregister(decorated) == 1
+    assert bus.unregister(registered.method) == 1
 
 
 async def test_unregister(bus: EventBus) -> None:

@@ -29,6 +29,29 @@ async def test_emitting_does_not_wait_for_handlers(bus: EventBus) -> None:
     assert done == ["x"]
 
 
+@pytest.mark.parametrize("way", ["emit", "publish", "publish_many"])
+async def test_who_publishes_in_a_loop_starves_nobody(bus: EventBus, way: str) -> None:
+    """Others get their turn while one task publishes and waits for nothing else, handled or not."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    for _ in range(1000):
+        if way == "emit":
+            await bus.emit("x", "s")
+        elif way == "publish":
+            await bus.publish(Event(type="x"))
+        else:
+            await bus.publish_many([Event(type="x"), Event(type="x"), Event(type="x")])
+    task.cancel()
+    assert turns >= 3
+
+
 async def test_handlers_of_an_event_run_side_by_side(bus: EventBus) -> None:
     """Two handlers of one event run at the same time: each waits for the other here."""
     first, second = asyncio.Event(), asyncio.Event()
@@ -176,6 +199,46 @@ async def test_context_variables_do_not_leak(bus: EventBus) -> None:
 # --- emits and ids -------------------------------------------------------------------------
 
 
+async def test_context_variables_do_not_leak_to_a_neighbour(bus: EventBus) -> None:
+    """What a handler sets in a context variable the other handlers of the same event do not see either."""
+    variable: ContextVar[str] = ContextVar("variable", default="clean")
+    seen: list[str] = []
+
+    async def handler(ctx: EventContext) -> None:
+        seen.append(variable.get())
+        variable.set("dirty")
+        if ctx.payload["suspend"]:
+            await asyncio.sleep(0)
+        assert variable.get() == "dirty"
+
+    for number in range(4):
+        bus.register(handler, "x", name=f"handler {number}")
+    for suspend in (False, True):
+        await bus.emit("x", "s", {"suspend": suspend})
+    await bus.settle()
+    assert seen == ["clean"] * 8
+
+
+async def test_one_of_several_handlers_is_removed(bus: EventBus) -> None:
+    """Removing the run of one handler leaves the other handlers of its event alone, begun or not."""
+    may_end, ended = asyncio.Event(), list[str]()
+
+    async def handler(ctx: EventContext) -> None:
+        await may_end.wait()
+        ended.append(str(ctx.handler_name))
+
+    for name in ("one", "two", "three"):
+        bus.register(handler, "x", name=name)
+    await bus.emit("x", "s")
+    while len(jobs := await bus.get_jobs()) < 3:
+        await asyncio.sleep(0)
+    (first,) = [job.id for job in jobs if job.handler == "one"]
+    assert await bus.remove_job(first)
+    may_end.set()
+    await bus.settle()
+    assert ended == ["two", "three"]
+
+
 async def test_emits_leave_when_the_handler_succeeds(bus: EventBus) -> None:
     """What a handler emits is published when it has succeeded, not before."""
     order: list[str] = []
@@ -222,6 +285,53 @@ async def test_emits_of_a_failed_handler_are_dropped(bus: EventBus) -> None:
     await emit("a", "s")
     await bus.settle()
     assert heard == ["told", "event.failed"]
+
+
+async def test_emits_on_another_bus(bus: EventBus) -> None:
+    """What a handler emits on another bus goes to that bus, caused by the handler's event, and only on success."""
+    heard: list[str] = []
+    async with EventBus() as other:
+
+        @other.on("news")
+        async def there(ctx: EventContext) -> None:
+            heard.append(f"there, {ctx.event.cause}")
+
+        @bus.on("news")
+        async def here(ctx: EventContext) -> None:
+            heard.append("here")
+
+        @bus.on("go")
+        async def handler(ctx: EventContext) -> None:
+            await other.emit("news", "s")
+            await other.publish(Event("news", subject="s"))
+            if ctx.payload["fail"]:
+                raise ValueError
+
+        went_well = await bus.emit("go", "s", {"fail": False})
+        await bus.emit("go", "s", {"fail": True})
+        await bus.settle()
+        await other.settle()
+    assert heard == [f"there, {went_well}"] * 2
+
+
+async def test_a_cascade_across_two_buses_stops(clock: ManualClock) -> None:
+    """Two buses that answer each other without end are stopped like one that answers itself."""
+    async with EventBus(clock=clock, max_depth=5) as left, EventBus(clock=clock, max_depth=5) as right:
+
+        @left.on("ping")
+        async def ping(ctx: EventContext) -> None:
+            await right.emit("pong", "s")
+
+        @right.on("pong")
+        async def pong(ctx: EventContext) -> None:
+            await left.emit("ping", "s")
+
+        await left.emit("ping", "s")
+        for _ in range(20):
+            await left.settle()
+            await right.settle()
+        failed = [*await left.get_failed_jobs(), *await right.get_failed_jobs()]
+    assert [type(job.error) for job in failed] == [CascadeLimit]
 
 
 async def test_ids_of_emitted_events_are_derived(clock: ManualClock) -> None:

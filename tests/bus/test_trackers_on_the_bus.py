@@ -53,6 +53,27 @@ async def test_tracker_events_arrive_like_all_others(manager: TrackingManager) -
     assert (event.name, event.type, [event.id]) == ("logins", "tracker.all_completed", listened)
 
 
+async def test_tracker_events_are_isolated(manager: TrackingManager) -> None:
+    """What a listener or a handler does to an event's payload and metadata, no other handler sees."""
+    seen: list[tuple[bool, bool]] = []
+
+    @manager.on_event(TrackerAllCompleted)
+    def listen(event: TrackerAllCompleted) -> None:
+        event.data["spoilt"] = True
+
+    for name in "ab":
+
+        @manager.bus.on("tracker.all_completed", name=name)
+        async def handler(ctx: EventContext) -> None:
+            seen.append(("spoilt" in ctx.event.data, "spoilt" in ctx.event.metadata))
+            ctx.event.data["spoilt"] = ctx.event.metadata["spoilt"] = True
+
+    await manager.add_tracker("user:1", CountTracker(name="logins", target=1))
+    await manager.track("user:1", {})
+    await manager.settle()
+    assert seen == [(False, False)] * 2
+
+
 async def test_a_manager_without_a_bus_makes_none(manager: TrackingManager) -> None:
     """The bus is made when it is asked for: who does not use it does not pay for it."""
     await manager.add_tracker("g", CountTracker(name="n", target=1))

@@ -367,7 +367,7 @@ class EventBus(Publishing, Jobs, LookingBack):
         for stream in self._streams:
             stream.offer(envelope)
         self._wake_consumers()
-        if self._local.find(envelope.type) or self.event_layers:
+        if self._local[envelope.type] or self.event_layers:
             self._lines.accept(envelope)
 
     def _handle(self, item: Envelope | Again) -> Awaitable[None]:
@@ -375,7 +375,7 @@ class EventBus(Publishing, Jobs, LookingBack):
             return self._run_again(item)
         if self.event_layers:
             return self._deliverer.wrap(item, partial(self._deliver, item))
-        handlers = self._local.find(item.type)
+        handlers = self._local[item.type]
         if len(handlers) == 1:
             return self._deliverer.deliver(handlers[0], item, 0, self._lines.task)
         return self._deliverer.deliver_all(handlers, item)
@@ -385,7 +385,7 @@ class EventBus(Publishing, Jobs, LookingBack):
         await self.failing.concluded(again.job)
 
     def _deliver(self, envelope: Envelope) -> Awaitable[None]:
-        return self._deliverer.deliver_all(self._local.find(envelope.type), envelope)
+        return self._deliverer.deliver_all(self._local[envelope.type], envelope)
 
     def _keep_delays(self) -> None:
         if self._keeping is None:

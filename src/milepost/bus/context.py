@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -12,6 +13,8 @@ from milepost.events.types import Event
 from milepost.subjects.subject import Subject
 
 if TYPE_CHECKING:
+    from milepost.bus.envelope import Envelope
+    from milepost.bus.handlers import Handler
     from milepost.bus.run import Run
 
 __all__ = ["EventContext", "NamedSubject", "SubjectLike", "SubjectSource"]
@@ -68,19 +71,30 @@ class SubjectSource(Protocol):
         ...
 
 
-class EventContext:
+class EventContext(ABC):
     """One handler's view of one event.
 
     What it does to the payload and the metadata no other handler sees.
     """
 
+    attempt = 1
+    """Which attempt this is, from 1."""
     # On the class until somebody asks: most handlers look at one of them.
+    _event: Event | None = None
     _payload: dict[str, Any] | None = None
     _metadata: dict[str, Any] | None = None
     _subject: Subject | None = None
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, envelope: Envelope, handler: Handler | None) -> None:
+        self._envelope = envelope
+        self._handler = handler
+
+    @property
+    @abstractmethod
+    def _run(self) -> Run:
+        """The attempt, which is this object as the bus sees it: two that know each other would be left to the
+        garbage collector.
+        """
 
     def __repr__(self) -> str:
         return f"<context of {self.event_type} for {self.handler_name}>"
@@ -88,17 +102,20 @@ class EventContext:
     @property
     def event(self) -> Event:
         """The event, with a payload of its own."""
-        return self._run.event()
+        event = self._event
+        if event is None:
+            event = self._event = self._envelope.event()
+        return event
 
     @property
     def event_id(self) -> str:
         """The event's identity."""
-        return self._run.envelope.id
+        return self._envelope.id
 
     @property
     def event_type(self) -> str:
         """What happened."""
-        return self._run.envelope.type
+        return self._envelope.type
 
     @property
     def subject(self) -> Subject:
@@ -119,7 +136,7 @@ class EventContext:
     @property
     def subject_name(self) -> str:
         """The name of what it happened to."""
-        envelope = self._run.envelope
+        envelope = self._envelope
         return envelope.subject or envelope.source
 
     async def load_subject(self) -> None:
@@ -139,7 +156,7 @@ class EventContext:
         """A copy of the payload."""
         payload = self._payload
         if payload is None:
-            payload = self._payload = copied(self._run.envelope.data)
+            payload = self._payload = copied(self._envelope.data)
         return payload
 
     @property
@@ -147,7 +164,7 @@ class EventContext:
         """A copy of what travels with the event, and what middleware and predicates noted."""
         metadata = self._metadata
         if metadata is None:
-            metadata = self._metadata = copied(self._run.envelope.metadata)
+            metadata = self._metadata = copied(self._envelope.metadata)
         return metadata
 
     def get_metadata(self, key: str, default: Any = None) -> Any:
@@ -161,27 +178,22 @@ class EventContext:
     @property
     def property_name(self) -> str | None:
         """For a property that changed: which; None for every other event."""
-        return None if self._run.envelope.change is None else self._run.envelope.change["name"]
+        return None if self._envelope.change is None else self._envelope.change["name"]
 
     @property
     def old_value(self) -> Any:
         """For a property that changed: what it was."""
-        return None if self._run.envelope.change is None else from_jsonable(self._run.envelope.change.get("old"))
+        return None if self._envelope.change is None else from_jsonable(self._envelope.change.get("old"))
 
     @property
     def new_value(self) -> Any:
         """For a property that changed: what it is."""
-        return None if self._run.envelope.change is None else from_jsonable(self._run.envelope.change.get("new"))
+        return None if self._envelope.change is None else from_jsonable(self._envelope.change.get("new"))
 
     @property
     def handler_name(self) -> str | None:
         """The handler's name; None in a middleware that wraps the event."""
-        return None if self._run.handler is None else self._run.handler.name
-
-    @property
-    def attempt(self) -> int:
-        """Which attempt this is, from 1."""
-        return self._run.attempt
+        return None if self._handler is None else self._handler.name
 
     async def emit(
         self,
@@ -210,6 +222,7 @@ class EventContext:
             CascadeLimit: when the chain of causes is too long.
             TypeError: when the payload is not made of JSON values.
         """
-        if subject is None:
-            subject = self._run.envelope.subject
-        return await self._run.emit(event_type, subject, payload, extra, delay, at)
+        run = self._run
+        about = self._envelope.subject if subject is None else subject
+        envelope = run.bus.envelope(event_type, about, payload, extra)
+        return await run.take(run.bus, envelope, run.bus.due(delay, at), derive=True)

@@ -16,8 +16,9 @@ from milepost._clock import Clock
 from milepost.bus.context import EventContext
 from milepost.bus.envelope import Envelope
 from milepost.bus.handlers import Handler
-from milepost.bus.middleware import Next, wrapped
-from milepost.bus.run import Held, Run, current_run
+from milepost.bus.middleware import Next, through
+from milepost.bus.run import Run, current_run
+from milepost.bus.side_by_side import SideBySide
 from milepost.errors import CascadeLimit, CircuitOpen
 
 if TYPE_CHECKING:
@@ -61,19 +62,10 @@ class Deliverer:
 
     async def deliver_all(self, handlers: tuple[Handler, ...], envelope: Envelope) -> None:
         """Run several handlers for an event at the same time; return when all have come to their end."""
-        if not handlers:
-            return
-        loop = asyncio.get_running_loop()
-        others = [loop.create_task(self.deliver(handler, envelope)) for handler in handlers[1:]]
-        try:
+        if len(handlers) == 1:
             await self.deliver(handlers[0], envelope)
-            if others:
-                await asyncio.wait(others)
-        finally:
-            for other in others:
-                other.cancel()
-        for other in others:
-            other.result()
+        elif handlers:
+            await SideBySide(handlers, partial(self.deliver, envelope=envelope)).run()
 
     def deliver(
         self, handler: Handler, envelope: Envelope, before: int = 0, task: asyncio.Task[Any] | None = None
@@ -86,8 +78,7 @@ class Deliverer:
             before: how many attempts were made before this delivery.
             task: the task that will await it, where the caller knows it.
         """
-        run = Run(self, handler, envelope)
-        run.task = task
+        run = Run(self, handler, envelope, task)
         if before:
             run.attempt = before + 1
         if handler.concurrency is None:
@@ -160,18 +151,18 @@ class Deliverer:
         subjects = self.bus.subjects
         try:
             if subjects is not None and run.must_load(subjects):
-                await run.ctx.load_subject()
-            if not handler.predicates or await _holds(handler, run.ctx):
+                await run.load_subject()
+            if not handler.predicates or await _holds(handler, run):
                 layers = self.bus.handler_layers
                 if handler.breaker is not None:
                     layers = (*layers, handler.breaker)
                 if layers:
-                    await wrapped(layers, run.ctx, run.call)()
+                    await through(layers, run, run.call)
                 elif handler.is_plain:  # what it emitted is dropped below where it fails: nothing is around it
-                    await handler.function(run.ctx)
+                    await handler.function(run)
                 else:
                     await run.call()
-                if run.ctx.loaded_subject is not None:
+                if subjects is not None and run.loaded_subject is not None:
                     await run.commit()
         except Exception as error:
             failure = error
@@ -184,17 +175,18 @@ class Deliverer:
             run.over = True
             current_run.reset(token)
             runs.discard(run)
-            run.release()
-        if run.held is not None and (failure is None or run.has_failed):
-            failure = await self._send(handler, run.held, failure)
+            if subjects is not None:
+                run.release()
+        if (run.held is not None or run.held_for_others is not None) and (failure is None or run.has_failed):
+            failure = await self._let_leave(handler, run, failure)
         if is_first and failure is not None and not run.removed:
             await self._try_again(handler, run, failure)
         return failure
 
-    async def _send(self, handler: Handler, held: Held, failure: Exception | None) -> Exception | None:
+    async def _let_leave(self, handler: Handler, run: Run, failure: Exception | None) -> Exception | None:
         """Send what was emitted; that it cannot be sent is a failure too."""
         try:
-            await self.bus.send(held, inside=True)
+            await run.let_leave()
         except Exception as trouble:
             if failure is None:
                 return trouble
@@ -208,8 +200,8 @@ class Deliverer:
         subjects = self.bus.subjects
         try:
             if subjects is not None and run.must_load(subjects):
-                await run.ctx.load_subject()
-            await wrapped(self.bus.event_layers, run.ctx, handle)()
+                await run.load_subject()
+            await through(self.bus.event_layers, run, handle)
             await run.commit()
         except Exception:
             _log.exception("a middleware failed on the event %s of %s", envelope.type, envelope.subject)
@@ -217,8 +209,7 @@ class Deliverer:
             run.over = True
             current_run.reset(token)
             run.release()
-        if run.held:
-            await self.bus.send(run.held, inside=True)
+        await run.let_leave()
 
 
 async def _holds(handler: Handler, ctx: EventContext) -> bool:

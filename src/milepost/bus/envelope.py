@@ -47,14 +47,16 @@ class Envelope:
 
     @classmethod
     def of(cls, event: Event) -> Envelope:
-        """Return the envelope of an event whose payload is not shared with anybody."""
-        made = cls(event.id, event.type, event.subject, event.data, event.time.timestamp())
-        made.metadata = event.metadata
+        """Return the envelope of an event."""
+        made = cls(event.id, event.type, event.subject, copied(event.data), event.time.timestamp())
+        if event.metadata:
+            made.metadata = copied(event.metadata)
         made.source = event.source
         made.cause = event.cause
         made.root = event.root
         made.depth = event.depth
-        made.change = event.change
+        if event.change is not None:
+            made.change = copied(event.change)
         made._event = event
         return made
 
@@ -87,7 +89,7 @@ class Envelope:
         """Return an event with a payload of its own."""
         known = self._event
         if isinstance(known, TrackerEvent):
-            return known.model_copy(update={"data": copied(self.data)})
+            return known.model_copy(update={"data": copied(self.data), "metadata": copied(self.metadata)})
         made = EVENT_CLASSES.get(self.type, Event)
         return made(
             id=self.id,
@@ -100,7 +102,7 @@ class Envelope:
             root=self.root,
             depth=self.depth,
             metadata=copied(self.metadata),
-            change=self.change,
+            change=None if self.change is None else copied(self.change),
         )
 
     def encoded(self) -> str:

@@ -161,7 +161,7 @@ class HandlerTable:
         removed = len(self._handlers) - len(left)
         if removed:
             self._handlers = left
-            kept = {handler.function for handler in left}
+            kept = {_recognised_by(handler.function) for handler in left}
             self._open = {function: said for function, said in self._open.items() if function in kept}
             self._by_identity = {handler.identity: handler for handler in left}
             for index in self._indexes.values():
@@ -182,7 +182,7 @@ class HandlerTable:
     def matching(self, consumer: str | None, type: str) -> tuple[Handler, ...]:
         """Return the handlers of a consumer, or of this process alone, for a type of event."""
         index = self._indexes.get(consumer)
-        return () if index is None else index.find(type)
+        return () if index is None else index.found[type]
 
     def handlers(self) -> list[Handler]:
         """Return all handlers, in the order of registering."""
@@ -198,7 +198,7 @@ class HandlerTable:
 
     def decorate(self, function: Callable[..., Any], handler: Handler) -> None:
         """Register what ``@on`` made of a function, with the predicates of the ``@when`` below it."""
-        decorated = self._open.setdefault(function, _Decorated())
+        decorated = self._open.setdefault(_recognised_by(function), _Decorated())
         handler.predicates = decorated.predicates_for(handler)
         self.add(handler)
 
@@ -207,7 +207,12 @@ class HandlerTable:
         for predicate in predicates:
             if not callable(predicate):
                 raise InvalidDefinition(f"a predicate must be callable, got {predicate!r}")
-        self._open.setdefault(function, _Decorated()).filter(predicates)
+        self._open.setdefault(_recognised_by(function), _Decorated()).filter(predicates)
+
+
+def _recognised_by(function: Callable[..., Any]) -> Hashable:
+    """Return what one function is told from another by: a method is a new object each time it is asked for."""
+    return function if isinstance(function, Hashable) else id(function)
 
 
 class _Decorated:

@@ -6,6 +6,7 @@ with neither are tried every time. What was found for a type is remembered for a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from milepost._patterns import has_wildcard, pattern_to_regex
@@ -17,10 +18,25 @@ T = TypeVar("T")
 _REMEMBERED: Final = 4096
 
 
+class _Found(dict[str, tuple[T, ...]]):
+    """What was found for types: a dict that looks for what it does not know, and forgets where it has grown."""
+
+    def __init__(self, look: Callable[[str], tuple[T, ...]]) -> None:
+        self._look = look
+
+    def __missing__(self, type: str) -> tuple[T, ...]:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        found = self[type] = self._look(type)
+        return found
+
+
 class PatternIndex(Generic[T]):
     """Things filed under patterns: ``*`` is anything, dots included, ``?`` one character."""
 
     def __init__(self) -> None:
+        self.found = _Found(self._look)
+        """By type what is filed under patterns that match it, in the order of adding, each once."""
         self.clear()
 
     def clear(self) -> None:
@@ -33,7 +49,7 @@ class PatternIndex(Generic[T]):
         self._suffix_lengths: tuple[int, ...] = ()
         self._items: dict[int, T] = {}
         self._numbers = 0
-        self._found: dict[str, tuple[T, ...]] = {}
+        self.found.clear()
 
     def add(self, patterns: tuple[str, ...], item: T) -> None:
         """File a thing under patterns."""
@@ -44,7 +60,7 @@ class PatternIndex(Generic[T]):
             self._file(pattern, number)
         self._prefix_lengths = tuple(sorted({len(prefix) for prefix in self._prefixes}))
         self._suffix_lengths = tuple(sorted({len(suffix) for suffix in self._suffixes}))
-        self._found.clear()
+        self.found.clear()
 
     def _file(self, pattern: str, number: int) -> None:
         if not has_wildcard(pattern):
@@ -58,15 +74,6 @@ class PatternIndex(Generic[T]):
             self._suffixes.setdefault(suffix, []).append((pattern, number))
         else:
             self._others.append((pattern, number))
-
-    def find(self, type: str) -> tuple[T, ...]:
-        """Return what is filed under patterns that match, in the order of adding, each once."""
-        found = self._found.get(type)
-        if found is None:
-            if len(self._found) >= _REMEMBERED:
-                self._found.clear()
-            found = self._found[type] = self._look(type)
-        return found
 
     def _look(self, type: str) -> tuple[T, ...]:
         numbers = set(self._exact.get(type, ()))

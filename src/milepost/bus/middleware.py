@@ -11,7 +11,7 @@ from milepost.bus.context import EventContext
 from milepost.bus.handlers import is_async
 from milepost.errors import InvalidDefinition
 
-__all__ = ["Middleware", "Next", "Scope", "as_middleware", "wrapped"]
+__all__ = ["Middleware", "Next", "Scope", "as_middleware", "through"]
 
 Next = Callable[[], Awaitable[Any]]
 Middleware = Callable[[EventContext, Next], Awaitable[Any]]
@@ -37,8 +37,8 @@ def as_middleware(function: Callable[[EventContext, Next], Any]) -> Middleware:
     return awaited
 
 
-def wrapped(layers: tuple[Middleware, ...], ctx: EventContext, innermost: Next) -> Next:
-    """Return a call that goes through all layers, the first of them outermost."""
-    for layer in reversed(layers):
+def through(layers: tuple[Middleware, ...], ctx: EventContext, innermost: Next) -> Awaitable[Any]:
+    """Call the first of layers, which wraps the others, which wrap the innermost call."""
+    for layer in layers[:0:-1]:
         innermost = partial(layer, ctx, innermost)
-    return innermost
+    return layers[0](ctx, innermost)

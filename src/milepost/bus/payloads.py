@@ -27,7 +27,7 @@ def checked_payload(payload: Mapping[str, Any] | None, what: str = "payload") ->
     if payload is None:
         return {}
     if payload.__class__ is dict:
-        taken = dict(payload)
+        taken = {**payload}
         for key, item in taken.items():
             if key.__class__ is not str or not key.isascii():
                 break

@@ -7,7 +7,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import chain, cycle, repeat
 from typing import Any, Final
 
 from milepost._clock import Clock, epoch_seconds
@@ -26,7 +25,7 @@ __all__ = ["Publishing"]
 _log = logging.getLogger("milepost")
 
 _PAUSE_AFTER_TROUBLE: Final = 1.0
-_EMITS_PER_BREATH: Final = 128
+_EMITS_PER_BREATH: Final = 256
 _BEYOND: Final = 10
 """How many times its capacity a bus takes of what handlers emit, who cannot wait for themselves."""
 
@@ -38,7 +37,6 @@ class Publishing(Registering, BusParts):
         super().__init__()
         self._time = clock.time
         self._ids = fresh_ids()
-        self._breath = cycle(chain(repeat(False, _EMITS_PER_BREATH - 1), (True,)))
         self._published = 0
         self._declares = False
         """Whether any durable consumer is known."""
@@ -95,11 +93,11 @@ class Publishing(Registering, BusParts):
             subject = subject_name(subject)
         id = next(self._ids)
         envelope = Envelope(id, event_type, subject, checked_payload(payload), self._time())
-        self._published += 1
+        published = self._published = self._published + 1
         keep(envelope)
-        if self._local.find(event_type) or self.event_layers:
+        if self._local[event_type] or self.event_layers:
             self._lines.accept(envelope)
-        if next(self._breath):
+        if not published % _EMITS_PER_BREATH:
             await asyncio.sleep(0)  # let handlers run: who emits in a loop waits for nothing else
         return id
 
@@ -107,7 +105,7 @@ class Publishing(Registering, BusParts):
         """Emit an event to which there may be more: a cause, a delay, a transport that takes time."""
         run = current_run.get()
         if run is not None and not run.over:
-            return await run.take(envelope, due, derive=True)
+            return await run.take(self, envelope, due, derive=True)
         await self.send([(envelope, due)])
         return envelope.id
 
@@ -155,7 +153,7 @@ class Publishing(Registering, BusParts):
         run = current_run.get()
         if run is not None and not run.over:
             return [
-                await run.take(envelope, due, derive="id" not in event.model_fields_set)
+                await run.take(self, envelope, due, derive="id" not in event.model_fields_set)
                 for event, envelope in zip(given, envelopes, strict=True)
             ]
         await self.send([(envelope, due) for envelope in envelopes])
@@ -192,7 +190,7 @@ class Publishing(Registering, BusParts):
         made.metadata = checked_payload(event.metadata, "metadata") if event.metadata else EMPTY
         made.source = event.source
         made.cause, made.root, made.depth = event.cause, event.root, event.depth
-        made.change = event.change
+        made.change = None if event.change is None else checked_payload(event.change, "change")
         return made
 
     def due(self, delay: float | timedelta | None, at: float | datetime | None) -> float | None:
@@ -238,8 +236,11 @@ class Publishing(Registering, BusParts):
                 self._keep_delays()
         if now:
             new = await self.transport.append(now)
+            before = self._published
             self._published += len(now)
             self._accept_all([envelope for envelope, is_new in zip(now, new, strict=True) if is_new])
+            if not inside and before // _EMITS_PER_BREATH != self._published // _EMITS_PER_BREATH:
+                await asyncio.sleep(0)
 
     def _refuse_too_many(self) -> None:
         if self._lines.pending > _BEYOND * self._capacity:

@@ -19,7 +19,7 @@ class Registering(Decorators):
 
     def __init__(self) -> None:
         self._table = HandlerTable()
-        self._local = self._table.local
+        self._local = self._table.local.found
         self.handler_layers: tuple[Middleware, ...] = ()
         self.event_layers: tuple[Middleware, ...] = ()
         self._durable: str | None = None

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine
 from contextvars import ContextVar
-from datetime import datetime, timedelta
 from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from milepost.bus.context import EventContext, SubjectLike, SubjectSource
+from milepost.bus.context import EventContext, SubjectSource
 from milepost.bus.envelope import Envelope
 from milepost.bus.handlers import Handler
 from milepost.bus.ids import derived_id, work_id
 from milepost.errors import CascadeLimit
 from milepost.events.codes import SUBJECT_PROPERTY_CHANGED
-from milepost.events.types import Event
 from milepost.subjects.draft import Cause
 
 if TYPE_CHECKING:
     from milepost.bus.bus import EventBus
     from milepost.bus.delivering import Deliverer
+    from milepost.bus.publishing import Publishing
 
 __all__ = ["Held", "Run", "current_cause", "current_run"]
 
@@ -34,28 +33,46 @@ current_run: ContextVar[Run | None] = ContextVar("milepost_current_run", default
 """The run that this code belongs to: what it emits was caused by that run's event."""
 
 
-class Run:
-    """One attempt of a handler at an event; or, without a handler, what wraps the event itself."""
+class Run(EventContext):
+    """One attempt of a handler at an event; or, without a handler, what wraps the event itself.
+
+    Handlers get it as their context.
+    """
 
     # On the class, so that a run that does nothing special is made of three attributes.
-    attempt = 1
-    held: Held | None = None
-    """What was emitted and leaves when the handler succeeds, each with the moment it is due."""
     over = False
     removed = False
     """Whether ``remove_job`` has ended it."""
-    task: asyncio.Task[Any] | None = None
-    """The task that runs it, which ``remove_job`` cancels."""
     has_failed = False
     """Whether the handler raised; what was emitted since is middleware's."""
     _ordinal = 0
-    _event: Event | None = None
 
-    def __init__(self, deliverer: Deliverer, handler: Handler | None, envelope: Envelope) -> None:
+    def __init__(
+        self, deliverer: Deliverer, handler: Handler | None, envelope: Envelope, task: asyncio.Task[Any] | None = None
+    ) -> None:
         self.deliverer = deliverer
-        self.handler = handler
-        self.envelope = envelope
-        self.ctx = EventContext(self)
+        self.task = task
+        """The task that runs it, which ``remove_job`` cancels."""
+        self.held: Held | None = None
+        """What was emitted and leaves when the handler succeeds, each with the moment it is due."""
+        self.held_for_others: list[tuple[Publishing, Envelope, float | None]] | None = None
+        """The same for other buses than the one whose handler this is."""
+        self._handler = handler  # what the base class would do, without a call for each event
+        self._envelope = envelope
+
+    @property
+    def _run(self) -> Run:
+        return self
+
+    @property
+    def handler(self) -> Handler | None:
+        """The handler; None for what wraps the event itself."""
+        return self._handler
+
+    @property
+    def envelope(self) -> Envelope:
+        """The event."""
+        return self._envelope
 
     @property
     def bus(self) -> EventBus:
@@ -63,12 +80,6 @@ class Run:
         return self.deliverer.bus
 
     # --- what contexts and middleware ask for ---------------------------------------------
-
-    def event(self) -> Event:
-        """Return the event with a payload that belongs to this run."""
-        if self._event is None:
-            self._event = self.envelope.event()
-        return self._event
 
     @property
     def subjects(self) -> SubjectSource | None:
@@ -89,23 +100,11 @@ class Run:
 
     # --- emitting -------------------------------------------------------------------------
 
-    async def emit(
-        self,
-        event_type: str,
-        subject: SubjectLike | str | None,
-        payload: Mapping[str, Any] | None,
-        extra: Mapping[str, Any],
-        delay: float | timedelta | None = None,
-        at: float | datetime | None = None,
-    ) -> str:
-        """Emit an event that this run's event caused; see ``EventContext.emit``."""
-        envelope = self.bus.envelope(event_type, subject, payload, extra)
-        return await self.take(envelope, self.bus.due(delay, at), derive=True)
-
-    async def take(self, envelope: Envelope, due: float | None, *, derive: bool) -> str:
+    async def take(self, bus: Publishing, envelope: Envelope, due: float | None, *, derive: bool) -> str:
         """Hold an event until this run succeeds; send it at once where the run is over.
 
         Args:
+            bus: where it is to be sent; not always the bus whose handler this is.
             envelope: the event.
             due: when to deliver it, epoch seconds; None for at once.
             derive: whether its id is to be derived; not for one that was given an id.
@@ -122,12 +121,21 @@ class Run:
             self._ordinal += 1
         envelope.caused_by(cause)
         if self.over:
-            await self.bus.send([(envelope, due)])
+            await bus.send([(envelope, due)])
+        elif bus is not self.bus:
+            self.held_for_others = [*(self.held_for_others or ()), (bus, envelope, due)]
         elif self.held is None:
             self.held = [(envelope, due)]
         else:
             self.held.append((envelope, due))
         return envelope.id
+
+    async def let_leave(self) -> None:
+        """Send what was held."""
+        if self.held is not None:
+            await self.bus.send(self.held, inside=True)
+        for bus, envelope, due in self.held_for_others or ():
+            await bus.send([(envelope, due)], inside=True)
 
     def handler_failed(self) -> None:
         """Drop what the handler emitted and did to its subject: that goes with its success.
@@ -136,7 +144,7 @@ class Run:
         """
         self.has_failed = True
         self._ordinal = 0
-        self.held = None
+        self.held = self.held_for_others = None
         self.release()
 
     @property
@@ -158,7 +166,7 @@ class Run:
         Raises:
             CascadeLimit: when its events would make the chain of causes too long.
         """
-        subject = self.ctx.loaded_subject
+        subject = self.loaded_subject
         if subject is None or self.has_failed or not subject.has_changes:
             return
         again = self.deliverer.consumer is not None  # a durable handler may be run again for what it has done
@@ -176,7 +184,7 @@ class Run:
 
     def release(self) -> None:
         """Take back what was not committed."""
-        subject = self.ctx.loaded_subject
+        subject = self.loaded_subject
         if subject is not None:
             subject.discard()
 
@@ -184,14 +192,14 @@ class Run:
 
     async def call(self) -> None:
         """Run the handler itself, within its timeout."""
-        handler = self.handler
+        handler = self._handler
         if handler is None:
             raise AssertionError("what wraps an event has no handler to call")
         try:
             if handler.is_plain:
-                await handler.function(self.ctx)
+                await handler.function(self)
                 return
-            argument = self.event() if handler.takes_event else self.ctx
+            argument = self.event if handler.takes_event else self
             if handler.timeout is None:
                 await self._call(handler, argument)
             else:

@@ -34,6 +34,8 @@ _WIDTH: Final = 20
 _LAPSES_BY: Final = 10
 """One that lapses gives up a tenth of its largest lag at once, so that it does not lapse with every event."""
 _KEPT_FAILURES: Final = 100_000
+_TRIMMED_AT_ONCE: Final = 128
+"""So few that, between two looks of the garbage collector, as many objects go as come: it has no reason to look."""
 
 
 class MemoryTransport(ImmediateTransport):
@@ -53,7 +55,8 @@ class MemoryTransport(ImmediateTransport):
                 raise InvalidDefinition(f"{name} must be a whole number of at least 1, got {value!r}")
         self.partitions = partitions
         self._size = size
-        self._trim_at = 2 * size
+        self._beyond = min(size, _TRIMMED_AT_ONCE)
+        self._trim_at = size + self._beyond
         self._consumers: dict[str, _Consuming] = {}
         self._numbers = count()
         self._first = 1
@@ -130,7 +133,7 @@ class MemoryTransport(ImmediateTransport):
                 self._ids.pop(envelope.id, None)
             del self._log[:dropped]
             self._first = keep_from
-        self._trim_at = len(self._log) + self._size
+        self._trim_at = len(self._log) + self._beyond
 
     async def read(self, positions: Mapping[int, Position], limit: int) -> Batch:
         starts = {partition: _number(position) for partition, position in positions.items()}
