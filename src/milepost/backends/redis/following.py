@@ -193,7 +193,7 @@ class Following:
     async def note(self, changes: Sequence[RecordChange], *, saved: bool) -> list[RecordChange]:
         """Note what the store has confirmed, or did not take; return what has to be taken back from it."""
         revisions = {change.key: (revision_text(change.revision) if saved else "-",) for change in changes}
-        replies = await self._each(_SAVED, list(revisions), (self._removal_ms,), revisions)
+        replies = await self._each(_SAVED, list(revisions), (self._removal_ms, self._keys.partitions), revisions)
         if not saved:
             return []
         return [_taken_back(change) for change, kept in zip(changes, replies, strict=True) if not kept]
