@@ -12,9 +12,16 @@ from blockbuster import blockbuster_ctx
 
 from milepost import MemoryDataStore, MongoDBDataStore, RedisDataCache, SQLiteDataStore, TrackingManager
 from milepost.testing import EventRecorder, ManualClock
-from tests.servers.fixtures import mongodb, own_mongodb, redis_cluster, redis_server
+from tests.servers.fixtures import (
+    mongodb,
+    own_mongodb,
+    own_sentinels,
+    redis_cluster,
+    redis_sentinels,
+    redis_server,
+)
 
-__all__ = ["mongodb", "own_mongodb", "redis_cluster", "redis_server"]
+__all__ = ["mongodb", "own_mongodb", "own_sentinels", "redis_cluster", "redis_sentinels", "redis_server"]
 
 _numbers = count()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.mongodb import MongoServer, Unavailable
+from tests.servers.sentinel import ValkeySentinels
 from tests.servers.valkey import ValkeyCluster, ValkeyServer
 
 
@@ -66,3 +67,25 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyCl
         yield cluster
     finally:
         cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeySentinels]:
+    """A Redis server with a replica, under three sentinels."""
+    sentinels = ValkeySentinels(tmp_path_factory.mktemp("sentinels"), replicas=1)
+    try:
+        sentinels.start()
+        yield sentinels
+    finally:
+        sentinels.stop()
+
+
+@pytest.fixture
+def own_sentinels(tmp_path: Path) -> Iterator[ValkeySentinels]:
+    """A Redis server with two replicas, under three sentinels, which the test may kill."""
+    sentinels = ValkeySentinels(tmp_path / "sentinels")
+    try:
+        sentinels.start()
+        yield sentinels
+    finally:
+        sentinels.stop()

@@ -33,6 +33,7 @@ __all__ = ["MongoDBDataStore"]
 
 _log = logging.getLogger("milepost")
 
+_PORT: Final = 27017
 _PAGE: Final = 500
 _RELAY_AFTER: Final = 0.05
 """Seconds for which events gather before they are moved on."""
@@ -75,7 +76,7 @@ class MongoDBDataStore(BaseDataStore):
     def __init__(
         self,
         host: str = "localhost",
-        port: int = 27017,
+        port: int = _PORT,
         database: str = "milepost",
         *,
         client: Any = None,
@@ -94,6 +95,8 @@ class MongoDBDataStore(BaseDataStore):
         place, address = host, {"host": host, "port": port}
         if "://" in host:
             place, named = parts_of_url(host)
+            if port != _PORT:
+                raise InvalidDefinition(f"port must be in the URL where host is one, got {port!r} beside it")
             database, address = named or database, {"host": host}
         elif client is None:
             place = f"{host}:{port}"

@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 
 from milepost.backends.redis.client import RedisClient
 from milepost.backends.redis.places import Places
-from milepost.backends.redis.topology import ClusterTopology, OneServer, Topology
+from milepost.backends.redis.topology import ClusterTopology, OneServer, SentinelTopology, Topology
 from milepost.errors import InvalidDefinition
 
 __all__ = ["Source", "client_source", "host_source", "open_client", "url_source"]
@@ -201,6 +201,9 @@ async def open_client(source: Source, places: Places, timeout: float, patience: 
     topology: Topology
     if isinstance(driver, RedisCluster):
         topology = ClusterTopology(driver, places.keys.all_tags, timeout, places.on_connected)
+    elif isinstance(driver.connection_pool, SentinelConnectionPool):
+        pool = driver.connection_pool
+        topology = SentinelTopology(driver, pool, source.name, timeout, places.on_connected)
     else:
         topology = OneServer(driver, source.name, timeout, places.on_connected)
 

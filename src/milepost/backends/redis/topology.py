@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 
+from milepost._tasks import Tasks
+from milepost.backends.redis.errors import DRIVER_ERRORS
 from milepost.backends.redis.keys import slot_of
 from milepost.backends.redis.servers import Facts, Server
 
-__all__ = ["ClusterTopology", "OneServer", "Topology"]
+__all__ = ["ClusterTopology", "OneServer", "SentinelTopology", "Topology"]
+
+_LOOK_EVERY: Final = 0.5
+"""Seconds after which Sentinel is asked again: fewer than those for which commits wait after a failover."""
 
 OnConnected = Callable[[Server, Any, Facts], Awaitable[None]]
 
@@ -65,7 +71,7 @@ def _settings(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 class OneServer(Topology):
-    """All partitions on the server that a client reaches; Sentinel may say at another address each time.
+    """All partitions on the server that a client reaches.
 
     Args:
         client: how to reach it.
@@ -97,6 +103,47 @@ class OneServer(Topology):
 
     async def aclose(self) -> None:
         await self._server.aclose()
+
+
+class SentinelTopology(OneServer):
+    """All partitions on the server that Sentinel says is the master.
+
+    Sentinel is asked all the while: a master that was replaced does not hear of it at once and goes on taking commits,
+    which it loses when it becomes a replica. The sooner everybody has left it, the more is brought back.
+
+    Args:
+        client: how to reach it.
+        pool: the client's, which knows the sentinels.
+        name: where it is, for messages.
+        timeout: for how many seconds to wait for replies.
+        on_connected: told of each new connection.
+    """
+
+    def __init__(
+        self, client: Redis, pool: SentinelConnectionPool, name: str, timeout: float, on_connected: OnConnected
+    ) -> None:
+        super().__init__(client, name, timeout, on_connected)
+        self._pool = pool
+        self._tasks = Tasks()
+
+    async def open(self) -> None:
+        if not self._tasks:
+            _ = self._tasks.spawn(self._watch(), "sentinel")
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            try:
+                async with asyncio.timeout(self._timeout):
+                    address = await self._pool.get_master_address()  # type: ignore[no-untyped-call]
+            except (*DRIVER_ERRORS, TimeoutError):
+                continue  # whoever commits finds out, if it matters
+            if self._server.address not in (None, address):
+                await self._server.forget()
+
+    async def aclose(self) -> None:
+        await self._tasks.aclose()
+        await super().aclose()
 
 
 class ClusterTopology(Topology):
