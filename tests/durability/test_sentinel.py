@@ -66,8 +66,9 @@ async def in_mid_stream(sentinels: ValkeySentinels, fail: Callable[[], None]) ->
 
         workers = [tracking(manager, n, lambda: time.monotonic() < ends) for n, manager in enumerate((one, other))]
         _, *times = await asyncio.gather(change(), *workers)
-        assert await progress(one) == await progress(other) == [sum(times)] * GROUPS
-        assert one.status().lost == other.status().lost == 0
+        assert [manager.status().lost for manager in (one, other)] == [0, 0]
+        assert await progress(one) == [sum(times)] * GROUPS, times
+        assert await progress(other) == [sum(times)] * GROUPS, times
     async with over(sentinels) as later:
         assert await progress(later) == [sum(times)] * GROUPS
 

@@ -16,7 +16,8 @@ from redis.backoff import NoBackoff
 
 from milepost.backends.redis.client import RedisClient
 from milepost.backends.redis.places import Places
-from milepost.backends.redis.topology import ClusterTopology, OneServer, SentinelTopology, Topology
+from milepost.backends.redis.sentinels import SentinelTopology
+from milepost.backends.redis.topology import ClusterTopology, OneServer, Topology
 from milepost.errors import InvalidDefinition
 
 __all__ = ["Source", "client_source", "host_source", "open_client", "url_source"]

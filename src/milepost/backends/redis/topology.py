@@ -5,22 +5,16 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 
-from milepost._tasks import Tasks
-from milepost.backends.redis.errors import DRIVER_ERRORS
 from milepost.backends.redis.keys import slot_of
 from milepost.backends.redis.servers import Facts, Server
 
-__all__ = ["ClusterTopology", "OneServer", "SentinelTopology", "Topology"]
-
-_LOOK_EVERY: Final = 0.5
-"""Seconds after which Sentinel is asked again: fewer than those for which commits wait after a failover."""
+__all__ = ["ClusterTopology", "OneServer", "Topology"]
 
 OnConnected = Callable[[Server, Any, Facts], Awaitable[None]]
 
@@ -78,15 +72,16 @@ class OneServer(Topology):
         name: where it is, for messages.
         timeout: for how many seconds to wait for replies.
         on_connected: told of each new connection.
+        **more: further settings of connections.
     """
 
     spread = False
 
-    def __init__(self, client: Redis, name: str, timeout: float, on_connected: OnConnected) -> None:
+    def __init__(self, client: Redis, name: str, timeout: float, on_connected: OnConnected, **more: Any) -> None:
         super().__init__(timeout, on_connected)
         pool = client.connection_pool
         self._server = Server(
-            name, lambda: pool.connection_class(**_settings(pool.connection_kwargs)), timeout, on_connected
+            name, lambda: pool.connection_class(**_settings({**pool.connection_kwargs, **more})), timeout, on_connected
         )
 
     async def open(self) -> None:
@@ -103,47 +98,6 @@ class OneServer(Topology):
 
     async def aclose(self) -> None:
         await self._server.aclose()
-
-
-class SentinelTopology(OneServer):
-    """All partitions on the server that Sentinel says is the master.
-
-    Sentinel is asked all the while: a master that was replaced does not hear of it at once and goes on taking commits,
-    which it loses when it becomes a replica. The sooner everybody has left it, the more is brought back.
-
-    Args:
-        client: how to reach it.
-        pool: the client's, which knows the sentinels.
-        name: where it is, for messages.
-        timeout: for how many seconds to wait for replies.
-        on_connected: told of each new connection.
-    """
-
-    def __init__(
-        self, client: Redis, pool: SentinelConnectionPool, name: str, timeout: float, on_connected: OnConnected
-    ) -> None:
-        super().__init__(client, name, timeout, on_connected)
-        self._pool = pool
-        self._tasks = Tasks()
-
-    async def open(self) -> None:
-        if not self._tasks:
-            _ = self._tasks.spawn(self._watch(), "sentinel")
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(_LOOK_EVERY)
-            try:
-                async with asyncio.timeout(self._timeout):
-                    address = await self._pool.get_master_address()  # type: ignore[no-untyped-call]
-            except (*DRIVER_ERRORS, TimeoutError):
-                continue  # whoever commits finds out, if it matters
-            if self._server.address not in (None, address):
-                await self._server.forget()
-
-    async def aclose(self) -> None:
-        await self._tasks.aclose()
-        await super().aclose()
 
 
 class ClusterTopology(Topology):
