@@ -246,7 +246,7 @@ class Committer(OnTheSpot):
             draft.finish(self._epoch, b"" if draft.is_empty else next(self._commit_ids)) for draft in drafts.values()
         ]
         try:
-            outcomes = await self._send(commits)
+            outcomes = await self._with_definitions(commits, drafts, await self._send(commits))
         except BackendUnavailable:
             for key in batch:
                 self._table.drop(key)  # what is there now must be learned anew
@@ -325,6 +325,28 @@ class Committer(OnTheSpot):
                 if attempt == _RESENDS - 1:
                     raise
         raise AssertionError("unreachable")
+
+    async def _with_definitions(
+        self, commits: Sequence[Commit], drafts: Mapping[str, Draft], outcomes: list[Outcome]
+    ) -> list[Outcome]:
+        """Put the definitions that commits of a round lack, all at once, and send those commits again as they are."""
+        lacking = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, NeedDefinitions)]
+        if not lacking:
+            return outcomes
+        texts: dict[str, str] = {}
+        for n in lacking:
+            outcome = outcomes[n]
+            assert isinstance(outcome, NeedDefinitions)
+            texts.update(texts_of(drafts[commits[n].key], outcome.hashes))
+        again: Sequence[Outcome]
+        try:
+            await self._authority.put_definitions(texts)
+            again = await self._send([commits[n] for n in lacking])
+        except BackendUnavailable as error:
+            again = [Undecided(error)] * len(lacking)  # the others of the round are decided
+        for n, outcome in zip(lacking, again, strict=True):
+            outcomes[n] = outcome
+        return outcomes
 
     def _acknowledge(self, draft: Draft, commit: Commit, line: list[Waiting]) -> None:
         """Take over what is committed, and tell who waits."""

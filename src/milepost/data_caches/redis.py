@@ -210,8 +210,9 @@ class RedisDataCache(LeadingCache, MendingCache):
         return found
 
     async def put_definitions(self, definitions: Mapping[str, str]) -> None:
-        if definitions:
-            await self._opened().put_definitions(definitions)
+        reader, needed = self._opened(), self._notes.needed
+        where = {hash: needed.pop(hash) for hash in definitions if hash in needed}
+        await reader.put_definitions(definitions, where)
 
     @property
     def known_epoch(self) -> int:

@@ -236,16 +236,21 @@ class Following:
         except StoreUnavailable as error:
             error.keys = frozenset(keys)
             raise
-        await self._bring_definitions(loaded.values())
+        await self._bring_definitions(loaded)
         return loaded
 
-    async def _bring_definitions(self, records: Iterable[LoadedRecord]) -> None:
+    async def _bring_definitions(self, records: Mapping[str, LoadedRecord]) -> None:
         """Put the definitions that rows need into Redis, where other processes look for them."""
-        hashes = {hash for record in records for row in record.rows.values() if (hash := hash_in(_text(row)))}
-        unknown = hashes - self._texts.keys()
-        if unknown:
-            texts = await self._store.definitions(unknown)
-            await self._reader.put_definitions(texts)
+        where: dict[str, set[int]] = {}
+        for key, record in records.items():
+            partition = self._keys.partition(key)
+            for row in record.rows.values():
+                hash = hash_in(_text(row))
+                if hash and hash not in self._texts:
+                    where.setdefault(hash, set()).add(partition)
+        if where:
+            texts = await self._store.definitions(where)
+            await self._reader.put_definitions(texts, where)
             self._texts.update(texts)
 
     def forget(self) -> None:

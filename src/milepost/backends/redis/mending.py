@@ -42,7 +42,7 @@ async def mend(
         How many were brought back, and how many had gone on from an older state.
     """
     if definitions:
-        await reader.put_definitions(definitions)
+        await reader.put_definitions(definitions, _needing(places, records))
     restored = lost = 0
     for start in range(0, len(records), _AT_ONCE):
         page = {record.key: record for record in records[start : start + _AT_ONCE]}
@@ -56,6 +56,16 @@ async def mend(
         restored += replies.count(1)
         lost += replies.count(-1)
     return restored, lost
+
+
+def _needing(places: Places, records: Sequence[Record]) -> dict[str, set[int]]:
+    """Return the partitions in which rows need definitions, by their hashes."""
+    where: dict[str, set[int]] = {}
+    for record in records:
+        partition = places.keys.partition(record.key)
+        for row in record.rows.values():
+            where.setdefault(row.definition_hash, set()).add(partition)
+    return where
 
 
 async def _stored(store: Authority, keys: Sequence[str]) -> dict[str, Revision]:
