@@ -166,15 +166,17 @@ class MongoDBDataStore(BaseDataStore):
     async def aclose(self) -> None:
         if not self._connection.is_open:
             return
-        await self._tasks.aclose()
-        await self._lease.release()
-        if self._unrelayed:
-            with suppress(
-                StoreUnavailable, TimeoutError
-            ):  # they are safe where they are, and the next one to open looks
-                async with asyncio.timeout(_LAST_RELAY):
-                    await self._relay()
-        await self._connection.aclose()
+        try:
+            await self._tasks.aclose()
+            await self._lease.release()
+            if self._unrelayed:
+                with suppress(
+                    StoreUnavailable, TimeoutError
+                ):  # they are safe where they are, and the next one to open looks
+                    async with asyncio.timeout(_LAST_RELAY):
+                        await self._relay()
+        finally:  # whoever is cancelled here leaves no client open either
+            await self._connection.aclose()
 
     async def lease(self, *, exclusive: bool) -> None:
         await self._lease.take(exclusive=exclusive)
