@@ -12,9 +12,27 @@ from blockbuster import blockbuster_ctx
 
 from milepost import MemoryDataStore, MongoDBDataStore, RedisDataCache, SQLiteDataStore, TrackingManager
 from milepost.testing import EventRecorder, ManualClock
-from tests.servers.fixtures import mongodb, nats_server, own_mongodb, own_nats, redis_cluster, redis_server
+from tests.servers.fixtures import (
+    mongodb,
+    nats_server,
+    own_mongodb,
+    own_nats,
+    own_sentinels,
+    redis_cluster,
+    redis_sentinels,
+    redis_server,
+)
 
-__all__ = ["mongodb", "nats_server", "own_mongodb", "own_nats", "redis_cluster", "redis_server"]
+__all__ = [
+    "mongodb",
+    "nats_server",
+    "own_mongodb",
+    "own_nats",
+    "own_sentinels",
+    "redis_cluster",
+    "redis_sentinels",
+    "redis_server",
+]
 
 _numbers = count()
 

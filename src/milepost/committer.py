@@ -261,7 +261,7 @@ class Committer(OnTheSpot):
     async def _decide(self, round: _Round, decide: Callable[[], Awaitable[list[Outcome]]]) -> None:
         """Have a round decided, and tell those who wait."""
         try:
-            outcomes = await self._until_certain(round, decide)
+            outcomes = await self._with_definitions(round, await self._until_certain(round.commits, decide))
         except BackendUnavailable:
             for commit in round.commits:
                 self._drop(commit.key)
@@ -277,13 +277,15 @@ class Committer(OnTheSpot):
             except Exception as error:
                 self._broken(commit.key, line, error)
 
-    async def _until_certain(self, round: _Round, decide: Callable[[], Awaitable[list[Outcome]]]) -> list[Outcome]:
+    async def _until_certain(
+        self, commits: Sequence[Commit], decide: Callable[[], Awaitable[list[Outcome]]]
+    ) -> list[Outcome]:
         """Return the outcomes; commits are sent again, with their ids, while the reply stays away."""
         for _ in range(_RESENDS - 1):
             try:
                 return await decide()
             except CommitUncertain:
-                decide = partial(self._commit, round.commits)
+                decide = partial(self._commit, commits)
         return await decide()
 
     def _broken(self, key: str, line: list[Waiting], error: Exception) -> None:
@@ -347,6 +349,27 @@ class Committer(OnTheSpot):
                     return False
             waiting.caused = len(draft.events) > events_before
         return True
+
+    async def _with_definitions(self, round: _Round, outcomes: list[Outcome]) -> list[Outcome]:
+        """Put the definitions that commits of a round lack, all at once, and send those commits again as they are."""
+        lacking = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, NeedDefinitions)]
+        if not lacking:
+            return outcomes
+        texts: dict[str, str] = {}
+        for n in lacking:
+            outcome = outcomes[n]
+            assert isinstance(outcome, NeedDefinitions)
+            texts.update(texts_of(round.drafts[n], outcome.hashes))
+        commits = [round.commits[n] for n in lacking]
+        again: Sequence[Outcome]
+        try:
+            await self._authority.put_definitions(texts)
+            again = await self._until_certain(commits, partial(self._commit, commits))
+        except BackendUnavailable as error:
+            again = [Undecided(error)] * len(lacking)  # the others of the round are decided
+        for n, outcome in zip(lacking, again, strict=True):
+            outcomes[n] = outcome
+        return outcomes
 
     def _acknowledge(self, draft: Draft, commit: Commit, line: list[Waiting]) -> None:
         """Take over what is committed, and tell who waits."""

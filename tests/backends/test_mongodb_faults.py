@@ -430,3 +430,28 @@ async def test_one_of_several_that_slept_goes_on(mongodb: MongoServer) -> None:
                 while not await leases.count_documents({"held": True}):
                     await asyncio.sleep(0.01)
         assert isinstance(await send(store, "a", None, {"x": "1"}), Committed)
+
+
+# --- closing -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("leased", [False, True], ids=["closing", "letting the lease go"])
+async def test_closing_that_is_cancelled_leaves_nothing_open(mongodb: MongoServer, leased: bool) -> None:
+    """Who is cancelled while it closes a store, because the program ends, leaves no client open all the same."""
+    host, port = mongodb.url.removeprefix("mongodb://").split(":")
+    async with Proxy(host, int(port)) as proxy:
+        url = f"mongodb://127.0.0.1:{proxy.port}"
+        store = MongoDBDataStore(url, database=mongodb.new_database(), timeout=3.0)
+        await store.open(ManualClock(), 256)
+        if leased:
+            await store.lease(exclusive=False)
+        client = store._connection._owned
+        proxy.fall_silent()
+        closing = asyncio.create_task(store.aclose())
+        await asyncio.sleep(0.05)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        proxy.speak()
+        assert client is not None
+        assert client._closed, "the driver would warn of a client that was never closed"

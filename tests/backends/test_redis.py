@@ -9,6 +9,7 @@ import pytest
 
 from milepost.data_caches.redis import RedisDataCache
 from milepost.testing.suites import DataCacheSuite
+from tests.servers.sentinel import ValkeySentinels
 from tests.servers.valkey import ValkeyCluster, ValkeyServer
 
 _prefixes = count()
@@ -49,3 +50,12 @@ class TestRedisCluster(OnRedis):
 
     def connect(self) -> RedisDataCache:
         return RedisDataCache.from_url(f"redis+cluster://127.0.0.1:{self.port}", key_prefix=self.prefix)
+
+
+class TestRedisSentinel(OnRedis):
+    @pytest.fixture(autouse=True)
+    def _use_sentinels(self, redis_sentinels: ValkeySentinels) -> None:
+        self.url = redis_sentinels.url
+
+    def connect(self) -> RedisDataCache:
+        return RedisDataCache.from_url(self.url, key_prefix=self.prefix)

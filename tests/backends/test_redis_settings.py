@@ -37,6 +37,13 @@ from tests.servers.valkey import ValkeyServer, command
         ({"outbox_size": -1}, "outbox_size"),
         ({"timeout": 0}, "timeout"),
         ({"patience": "5"}, "patience"),
+        ({"timeout": float("inf")}, "timeout"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"idle": 0}, "idle"),
+        ({"idle": float("inf")}, "idle"),
+        ({"allow_eviction": "no"}, "allow_eviction must be True or False, got 'no'"),
+        ({"allow_eviction": 0}, "allow_eviction"),
+        ({"client": redis.asyncio.Redis(), "password": "secret"}, "beside it there is password"),
         ({"client": object()}, "client"),
         ({"client": redis.Redis()}, "client"),
         ({"client": redis.asyncio.Redis(decode_responses=True)}, "decode_responses"),
@@ -56,6 +63,14 @@ def test_bad_urls_are_refused(url: Any) -> None:
     """A URL that names no Redis is refused with the schemes that there are."""
     with pytest.raises(InvalidDefinition, match="redis"):
         RedisDataCache.from_url(url)
+
+
+@pytest.mark.parametrize("settings", [{"password": "secret"}, {"host": "other"}, {"db": 3}, {"client": None}], ids=str)
+def test_what_belongs_into_a_url_is_not_taken_beside_it(settings: dict[str, Any]) -> None:
+    """A password, a host or a database beside a URL is refused by name: it would have been left out without a word."""
+    (name,) = settings
+    with pytest.raises(InvalidDefinition, match=f"^{name} must be in the URL"):
+        RedisDataCache.from_url("redis://localhost", **settings)
 
 
 def test_a_password_is_not_shown() -> None:

@@ -10,7 +10,7 @@ from milepost.cli.app import app
 from tests.cli.program import Run, only_line
 
 GROUP = ("changes show", "changes tail", "changes demo", "failed list", "failed retry", "failed remove")
-COMMANDS = ("demo", "track", "show", "groups", "explain", "events", "add", "reset", "remove")
+COMMANDS = ("demo", "track", "show", "groups", "explain", "events", "add", "reset", "remove", "repartition")
 
 
 def test_without_arguments_it_says_what_there_is(milepost: Run) -> None:

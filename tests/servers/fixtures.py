@@ -10,6 +10,7 @@ import pytest
 
 from tests.servers.mongodb import MongoServer, Unavailable
 from tests.servers.nats import NatsServer
+from tests.servers.sentinel import ValkeySentinels
 from tests.servers.valkey import ValkeyCluster, ValkeyServer
 
 
@@ -89,3 +90,25 @@ def own_nats(tmp_path: Path) -> Iterator[NatsServer]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeySentinels]:
+    """A Redis server with a replica, under three sentinels."""
+    sentinels = ValkeySentinels(tmp_path_factory.mktemp("sentinels"), replicas=1)
+    try:
+        sentinels.start()
+        yield sentinels
+    finally:
+        sentinels.stop()
+
+
+@pytest.fixture
+def own_sentinels(tmp_path: Path) -> Iterator[ValkeySentinels]:
+    """A Redis server with two replicas, under three sentinels, which the test may kill."""
+    sentinels = ValkeySentinels(tmp_path / "sentinels")
+    try:
+        sentinels.start()
+        yield sentinels
+    finally:
+        sentinels.stop()

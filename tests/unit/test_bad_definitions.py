@@ -156,6 +156,8 @@ SETTINGS: list[tuple[Make, str]] = [
     (lambda: MongoDBDataStore(lease_seconds=0), r"lease_seconds must be a number of seconds greater than 0, got 0"),
     (lambda: MongoDBDataStore(outbox_size=-1), r"outbox_size must be a whole number of at least 0, got -1"),
     (lambda: MongoDBDataStore(client=MongoClient), r"client must be an AsyncMongoClient or an AsyncIOMotorClient"),
+    (lambda: MongoDBDataStore(client=object()), r"client must be an AsyncMongoClient or an AsyncIOMotorClient"),
+    (lambda: MongoDBDataStore("mongodb://localhost", port=27018), r"port must be in the URL .*got 27018"),
     (lambda: MongoDBDataStore(client=object(), tls=True), r"a client has its own options; beside it there is tls"),
     (lambda: MongoDBDataStore.from_url("redis://host"), r"begins with mongodb:// or mongodb\+srv://"),
     (lambda: MongoDBDataStore.from_url("mongodb://"), r"names a host"),

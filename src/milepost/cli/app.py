@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.markup import escape
 
-from milepost.cli import changing, events, explain, failed, groups, show, track
+from milepost.cli import changing, events, explain, failed, groups, repartition, show, track
 from milepost.cli.changes import command as changes
 from milepost.cli.demo import command as demo
 from milepost.cli.failing import OneLineErrors
@@ -116,6 +116,7 @@ app.add_typer(
 _add(changing.add, _CHANGE, changing.ADD_EXAMPLES)
 _add(changing.reset, _CHANGE, changing.RESET_EXAMPLES)
 _add(changing.remove, _CHANGE, changing.REMOVE_EXAMPLES)
+_add(repartition.repartition, _CHANGE, repartition.EXAMPLES)
 failed_deliveries = typer.Typer(rich_markup_mode="rich")
 _add(failed.show, None, failed.SHOW_EXAMPLES, failed_deliveries, "list")
 _add(failed.retry, None, failed.RETRY_EXAMPLES, failed_deliveries)

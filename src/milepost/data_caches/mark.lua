@@ -7,7 +7,7 @@ for n = 1, tonumber(ARGV[2]) do
   local tag = tag_of(key)
   local numbers = redis.call('HGET', key, 'm')
   replies[n] = 0
-  if numbers then
+  if numbers and partition(tag).generation == ARGV[1] then
     local counter, saved = match(numbers, '^%d+%.(%d+) %S+ %S+ (%S+)')
     if counter ~= saved then
       redis.call('PERSIST', key)

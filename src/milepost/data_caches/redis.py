@@ -33,6 +33,9 @@ _REMOVAL_MS: Final = 3_600_000
 _IDS_MS: Final = 120_000
 _MARKED_MS: Final = 60_000
 _MOST_PARTITIONS: Final = 4096
+_BESIDE_A_URL: Final = frozenset(
+    {"key_prefix", "partitions", "outbox_size", "timeout", "patience", "idle", "allow_eviction"}
+)
 
 
 class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
@@ -89,6 +92,10 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
         _check_seconds("patience", patience)
         if idle is not None:
             _check_seconds("idle", idle)
+        if not isinstance(allow_eviction, bool):
+            raise InvalidDefinition(f"allow_eviction must be True or False, got {allow_eviction!r}")
+        if client is not None and settings:
+            raise InvalidDefinition(f"a client has its own settings; beside it there is {', '.join(sorted(settings))}")
         self.key_prefix = key_prefix
         self.partitions = partitions
         self.outbox_size = outbox_size
@@ -112,11 +119,17 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
         Args:
             url: ``redis://``, ``rediss://``, ``unix://``, ``redis+cluster://``, ``rediss+cluster://`` or
                 ``redis+sentinel://host:26379,host:26379/service/0``.
-            **settings: ``key_prefix``, ``partitions``, … as for the class.
+            **settings: ``key_prefix``, ``partitions``, … as for the class; what concerns the connection is in the URL.
 
         Raises:
             InvalidDefinition: when the URL names no Redis, or a setting is wrong.
         """
+        elsewhere = settings.keys() - _BESIDE_A_URL
+        if elsewhere:
+            raise InvalidDefinition(
+                f"{', '.join(sorted(elsewhere))} must be in the URL, such as redis://user:password@host:6379/0 or "
+                f"rediss://host?ssl_ca_certs=/path; beside it may be {', '.join(sorted(_BESIDE_A_URL))}"
+            )
         cache = cls(**settings)
         cache._source = url_source(url)
         return cache
@@ -227,8 +240,9 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
         return found
 
     async def put_definitions(self, definitions: Mapping[str, str]) -> None:
-        if definitions:
-            await self._opened().put_definitions(definitions)
+        reader, needed = self._opened(), self._notes.needed
+        where = {hash: needed.pop(hash) for hash in definitions if hash in needed}
+        await reader.put_definitions(definitions, where)
 
     @property
     def known_epoch(self) -> int:
@@ -387,5 +401,5 @@ def _check_whole(name: str, value: Any, least: int, most: int) -> None:
 
 
 def _check_seconds(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise InvalidDefinition(f"{name} must be a number of seconds greater than 0, got {value!r}")

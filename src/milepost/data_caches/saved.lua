@@ -1,15 +1,18 @@
 -- Note what the store has confirmed. KEYS: the hashes of the records. ARGV: generation, how many there are,
--- for how many milliseconds a removal is remembered from now on, and for each record the revision that the store
--- has, or - where it did not take it. The reply has for each record 1, or 0 where everything was flushed
--- since it was read: what the store has must go again.
+-- for how many milliseconds a removal is remembered from now on, how many partitions there are, and for each record the
+-- revision that the store has, or - where it did not take it. The reply has for each record 1, or 0 where everything
+-- was flushed since it was read: what the store has must go again. Where it was moved elsewhere meanwhile, it
+-- is marked as unsaved there.
 
 local replies = {}
 for n = 1, tonumber(ARGV[2]) do
-  local key, revision = KEYS[n], ARGV[n + 3]
+  local key, revision = KEYS[n], ARGV[n + 4]
   local tag = tag_of(key)
   local place = partition(tag)
-  replies[n] = place.epoch and place.generation == ARGV[1] and 1 or 0
-  if replies[n] == 1 then
+  local of = redis.call('HGET', tag .. 'e', 'of')
+  local moved = of and of ~= ARGV[4]
+  replies[n] = (moved or place.epoch and place.generation == ARGV[1]) and 1 or 0
+  if replies[n] == 1 and not moved then
     local unsaved, name = tag .. 'u' .. ARGV[1], sub(key, #tag + #ARGV[1] + 3)
     local numbers = redis.call('HGET', key, 'm')
     if not numbers then

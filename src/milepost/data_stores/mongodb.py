@@ -34,6 +34,7 @@ __all__ = ["MongoDBDataStore"]
 
 _log = logging.getLogger("milepost")
 
+_PORT: Final = 27017
 _PAGE: Final = 500
 _RELAY_AFTER: Final = 0.05
 """Seconds for which events gather before they are moved on."""
@@ -78,7 +79,7 @@ class MongoDBDataStore(BaseDataStore, RowIndex, RelayedOutbox):
     def __init__(
         self,
         host: str = "localhost",
-        port: int = 27017,
+        port: int = _PORT,
         database: str = "milepost",
         *,
         client: Any = None,
@@ -97,6 +98,8 @@ class MongoDBDataStore(BaseDataStore, RowIndex, RelayedOutbox):
         place, address = host, {"host": host, "port": port}
         if "://" in host:
             place, named = parts_of_url(host)
+            if port != _PORT:
+                raise InvalidDefinition(f"port must be in the URL where host is one, got {port!r} beside it")
             database, address = named or database, {"host": host}
         elif client is None:
             place = f"{host}:{port}"
@@ -166,15 +169,17 @@ class MongoDBDataStore(BaseDataStore, RowIndex, RelayedOutbox):
     async def aclose(self) -> None:
         if not self._connection.is_open:
             return
-        await self._tasks.aclose()
-        await self._lease.release()
-        if self._unrelayed:
-            with suppress(
-                StoreUnavailable, TimeoutError
-            ):  # they are safe where they are, and the next one to open looks
-                async with asyncio.timeout(_LAST_RELAY):
-                    await self._relay()
-        await self._connection.aclose()
+        try:
+            await self._tasks.aclose()
+            await self._lease.release()
+            if self._unrelayed:
+                with suppress(
+                    StoreUnavailable, TimeoutError
+                ):  # they are safe where they are, and the next one to open looks
+                    async with asyncio.timeout(_LAST_RELAY):
+                        await self._relay()
+        finally:  # whoever is cancelled here leaves no client open either
+            await self._connection.aclose()
 
     async def lease(self, *, exclusive: bool) -> None:
         await self._lease.take(exclusive=exclusive)

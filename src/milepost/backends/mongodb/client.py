@@ -113,6 +113,18 @@ class MongoConnection:
 
     async def aclose(self) -> None:
         """Disconnect when what is on its way has ended; a client that was handed in stays open."""
+        closing = asyncio.get_running_loop().create_task(self._aclose())
+        cancelled = None
+        while not closing.done():  # the driver warns of a client that was closed half way
+            try:
+                await asyncio.wait([closing])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        closing.result()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _aclose(self) -> None:
         while self._working:
             await asyncio.wait(self._working)
         self.is_open = False

@@ -8,7 +8,7 @@ try:
     from bson import ObjectId, encode
     from bson.codec_options import CodecOptions
     from bson.errors import BSONError
-    from pymongo import IndexModel, MongoClient, ReturnDocument, UpdateOne
+    from pymongo import IndexModel, ReturnDocument, UpdateOne
     from pymongo.asynchronous.mongo_client import AsyncMongoClient
     from pymongo.errors import (
         AutoReconnect,
@@ -43,7 +43,6 @@ __all__ = [
     "CursorNotFound",
     "DuplicateKeyError",
     "IndexModel",
-    "MongoClient",
     "NotPrimaryError",
     "ObjectId",
     "OperationFailure",

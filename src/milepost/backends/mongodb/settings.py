@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from milepost.backends.mongodb.driver import MongoClient
+from milepost.backends.mongodb.driver import AsyncMongoClient
 from milepost.errors import InvalidDefinition
 
 __all__ = ["Settings", "parts_of_url"]
@@ -47,10 +48,10 @@ class Settings:
     outbox_size: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.client, MongoClient | str | bytes | int | type):
-            raise InvalidDefinition(f"client must be an AsyncMongoClient or an AsyncIOMotorClient, got {self.client!r}")
         if self.client is not None and self.options:
             raise InvalidDefinition(f"a client has its own options; beside it there is {', '.join(self.options)}")
+        if self.client is not None and not isinstance(self.client, _client_classes()):
+            raise InvalidDefinition(f"client must be an AsyncMongoClient or an AsyncIOMotorClient, got {self.client!r}")
         if not isinstance(self.database, str) or not self.database or _NOT_IN_A_NAME & set(self.database):
             raise InvalidDefinition(
                 f'database must be a name without spaces and any of /\\."$*<>:|?, got {self.database!r}'
@@ -86,6 +87,12 @@ class Settings:
         given = {name.lower() for name in self.options}
         given.update(name.lower() for name, _ in parse_qsl(urlsplit(str(self.options.get("host", ""))).query))
         return {**{name: value for name, value in ours.items() if name.lower() not in given}, **self.options}
+
+
+def _client_classes() -> tuple[type, ...]:
+    """Return the classes that a client may be of; who has one of Motor's has imported it."""
+    motor = sys.modules.get("motor.motor_asyncio")
+    return (AsyncMongoClient,) if motor is None else (AsyncMongoClient, motor.AsyncIOMotorClient)
 
 
 def parts_of_url(url: str) -> tuple[str, str]:

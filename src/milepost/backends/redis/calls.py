@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from milepost.backends.redis.client import RedisClient
@@ -41,6 +41,15 @@ class Notes:
         """What was learned when records were found not to be there."""
         self.in_doubt: OrderedDict[bytes, None] = OrderedDict()
         """Ids of commits whose reply was lost."""
+        self.needed: dict[str, set[int]] = {}
+        """Hashes of definitions that commits lacked, and the partitions where they did."""
+
+    def note_needed(self, partition: int, hashes: Iterable[str]) -> None:
+        """Note that a partition lacks definitions, which are put there next."""
+        if len(self.needed) > _NOTED:
+            self.needed.clear()
+        for hash in hashes:
+            self.needed.setdefault(hash, set()).add(partition)
 
     def note_ticket(self, key: str, ticket: str) -> None:
         """Note that neither Redis nor the store had a record, and what says whether that can still be so."""

@@ -27,10 +27,19 @@ class RedisClient:
         topology: finds the servers.
         patience: for how many seconds to try again when a server does not answer.
         close: closes the driver's client, where that is ours.
+        address: a URL of it, for messages that say what can be done.
     """
 
-    def __init__(self, name: str, topology: Topology, patience: float, close: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        topology: Topology,
+        patience: float,
+        close: Callable[[], Awaitable[None]],
+        address: str = "",
+    ) -> None:
         self.name = name
+        self.address = address
         self.topology = topology
         self._patience = patience
         self._close = close

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from milepost.backends.following import FollowingAuthority
@@ -43,7 +43,7 @@ class Comparison:
         calls: RecordCalls,
         reader: Reader,
         store: FollowingAuthority,
-        bring_definitions: Callable[[Iterable[LoadedRecord]], Awaitable[None]],
+        bring_definitions: Callable[[Mapping[str, LoadedRecord]], Awaitable[None]],
         *,
         removal_ms: int,
     ) -> None:
@@ -95,7 +95,7 @@ class Comparison:
         if not keys:
             return []
         loaded = await self._store.load(keys)
-        await self._bring_definitions(loaded.values())
+        await self._bring_definitions(loaded)
         offers = {key: from_store(with_texts(record)) for key, record in loaded.items()}
         replies = await restore(self._places, self._calls, offers, "store")
         self._restored += replies.count(1)

@@ -12,7 +12,7 @@ from milepost.backends.redis.encoding import ABSENT, outbox_full, outcome_of
 from milepost.backends.redis.places import Places
 from milepost.backends.redis.reading import Reader
 from milepost.errors import BacklogFull, CacheUnavailable, CommitUncertain
-from milepost.records import Commit, Conflict, NotHeld, Outcome, StaleEpoch, Undecided
+from milepost.records import Commit, Conflict, NeedDefinitions, NotHeld, Outcome, StaleEpoch, Undecided
 
 __all__ = ["Decider"]
 
@@ -144,6 +144,8 @@ class Decider:
             if outcome is None:
                 again.append(n)
             else:
+                if isinstance(outcome, NeedDefinitions):
+                    self._notes.note_needed(self._places.keys.partition(commits[n].key), outcome.hashes)
                 outcomes[n] = outcome
                 self._notes.note_doubt(commits[n], outcome)
         if pause:

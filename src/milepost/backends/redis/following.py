@@ -214,7 +214,7 @@ class Following:
     async def note(self, changes: Sequence[RecordChange], *, saved: bool) -> list[RecordChange]:
         """Note what the store has confirmed, or did not take; return what has to be taken back from it."""
         revisions = {change.key: (revision_text(change.revision) if saved else "-",) for change in changes}
-        replies = await self._each(_SAVED, list(revisions), (self._removal_ms,), revisions)
+        replies = await self._each(_SAVED, list(revisions), (self._removal_ms, self._keys.partitions), revisions)
         if not saved:
             return []
         return [_taken_back(change) for change, kept in zip(changes, replies, strict=True) if not kept]
@@ -260,16 +260,21 @@ class Following:
         except StoreUnavailable as error:
             error.keys = frozenset(keys)
             raise
-        await self._bring_definitions(loaded.values())
+        await self._bring_definitions(loaded)
         return loaded
 
-    async def _bring_definitions(self, records: Iterable[LoadedRecord]) -> None:
+    async def _bring_definitions(self, records: Mapping[str, LoadedRecord]) -> None:
         """Put the definitions that rows need into Redis, where other processes look for them."""
-        hashes = {hash for record in records for row in record.rows.values() if (hash := hash_in(row_text(row)))}
-        unknown = hashes - self._texts.keys()
-        if unknown:
-            texts = await self._store.definitions(unknown)
-            await self._reader.put_definitions(texts)
+        where: dict[str, set[int]] = {}
+        for key, record in records.items():
+            partition = self._keys.partition(key)
+            for row in record.rows.values():
+                hash = hash_in(row_text(row))
+                if hash and hash not in self._texts:
+                    where.setdefault(hash, set()).add(partition)
+        if where:
+            texts = await self._store.definitions(where)
+            await self._reader.put_definitions(texts, where)
             self._texts.update(texts)
 
     def forget(self) -> None:

@@ -130,6 +130,10 @@ class Keys:
         """Return a pattern that the names of one kind of key match, in all partitions; ``?`` is any kind."""
         return b"{%s:*}%s*" % (_escaped(to_bytes(self.prefix)), kind.encode())
 
+    def has(self, name: bytes) -> bool:
+        """Whether a name is of one of these partitions."""
+        return _tag_in(name) in self._numbers
+
     def is_past(self, name: bytes) -> bool:
         """Whether a name is of an earlier generation."""
         kind, generation, _ = self.parse(name)

@@ -41,7 +41,7 @@ async def mend(
         How many were brought back, and how many had gone on from an older state.
     """
     if definitions:
-        await reader.put_definitions(definitions)
+        await reader.put_definitions(definitions, _needing(places, records))
     restored = lost = 0
     for start in range(0, len(records), _AT_ONCE):
         page = {record.key: record for record in records[start : start + _AT_ONCE]}
@@ -60,6 +60,16 @@ async def mend(
 async def _stored(store: FollowingAuthority, keys: Sequence[str]) -> dict[str, Standing]:
     """Return where the store has records that are not in Redis: they are read from there when they are wanted."""
     return await store.standings(keys) if keys else {}
+
+
+def _needing(places: Places, records: Sequence[Record]) -> dict[str, set[int]]:
+    """Return the partitions in which rows need definitions, by their hashes."""
+    where: dict[str, set[int]] = {}
+    for record in records:
+        partition = places.keys.partition(record.key)
+        for row in record.rows.values():
+            where.setdefault(row.definition_hash, set()).add(partition)
+    return where
 
 
 def _is_as_new(stored: Standing | None, record: Record) -> bool:

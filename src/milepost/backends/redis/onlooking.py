@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from milepost.backends.redis.client import RedisClient
+from milepost.backends.redis.dividing import Division, check_number
 from milepost.backends.redis.errors import driver
 from milepost.backends.redis.opening import Source, open_client
 from milepost.backends.redis.places import Places
 from milepost.backends.redis.scripts import Call, Script
 from milepost.backends.redis.servers import Facts, Server
-from milepost.errors import BackendUnavailable, InvalidDefinition
+from milepost.errors import BackendUnavailable, CacheUnavailable
 
 __all__ = ["Onlooker", "open_onlooker"]
 
@@ -42,7 +43,16 @@ class Onlooker(Places):
         return self.client.topology.spread
 
     def learn(self, generation: bytes | str) -> bool:
-        """Note a generation; return whether it is news."""
+        """Note a generation; return whether it is news.
+
+        Raises:
+            CacheUnavailable: when there is none any more, because the data were divided into other partitions.
+        """
+        if generation in (b"-", "-"):
+            raise CacheUnavailable(
+                f"the data under the prefix {self.keys.prefix!r} are divided into other partitions than "
+                f"{self.keys.partitions}; start this process anew when `milepost repartition` has ended"
+            )
         number = int(generation)
         if number <= self.keys.generation:
             return False
@@ -131,7 +141,7 @@ async def open_onlooker(
         patience: for how many seconds to try again.
 
     Raises:
-        BackendUnavailable: when a server does not answer.
+        BackendUnavailable: when a server does not answer, or everything is being moved to other partitions.
         InvalidDefinition: when there is another number of partitions.
     """
     number = _DEFAULT if partitions is None else partitions
@@ -143,14 +153,12 @@ async def open_onlooker(
             name = onlooker.keys.number
             setting = Call(None, -1, (), (b"SET", name, number, b"NX"))
             _, known = await client.ask_all([setting, Call(None, -1, (), (b"GET", name))])
-            if int(known) != number and partitions is not None:
-                raise InvalidDefinition(
-                    f"partitions must be {int(known)}, as the data under the prefix {prefix!r} has it, got {partitions}"
-                )
+            there = Division.parse(known).number
+            check_number(known, there if partitions is None else partitions, client.address, prefix)
         except BaseException:
             await client.aclose()
             raise
-        if int(known) == number:
+        if there == number:
             return onlooker
         await client.aclose()
-        number = int(known)
+        number = there

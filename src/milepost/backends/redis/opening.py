@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 
 from milepost.backends.redis.client import RedisClient
 from milepost.backends.redis.places import Places
+from milepost.backends.redis.sentinels import SentinelTopology
 from milepost.backends.redis.topology import ClusterTopology, OneServer, Topology
 from milepost.errors import InvalidDefinition
 
@@ -34,13 +35,13 @@ class Source:
         name: where Redis is, without a password.
         make: makes a client.
         owned: whether the client is ours to close.
-        settings: what ``make`` goes by, for the representation.
+        address: a URL of it, without a password.
     """
 
     name: str
     make: Callable[[float], Driver]
     owned: bool = True
-    settings: dict[str, Any] = field(default_factory=dict)
+    address: str = "URL"
 
 
 def host_source(host: str, port: int, db: int, settings: dict[str, Any]) -> Source:
@@ -62,7 +63,13 @@ def host_source(host: str, port: int, db: int, settings: dict[str, Any]) -> Sour
     def make(timeout: float) -> Driver:
         return Redis(host=host, port=port, db=db, **_own(timeout), **settings)
 
-    return Source(f"{host}:{port}/{db}", make)
+    scheme = "rediss" if settings.get("ssl") else "redis"
+    login = _login(settings.get("username"), settings.get("password"))
+    return Source(f"{host}:{port}/{db}", make, address=f"{scheme}://{login}{host}:{port}/{db}")
+
+
+def _login(user: Any, password: Any) -> str:
+    return f"{user or ''}:***@" if password else ""
 
 
 def _shown(host: Any) -> str:
@@ -82,10 +89,12 @@ def client_source(client: Any) -> Source:
             "client must not have decode_responses=True: rows and ids are bytes; make another client for milepost"
         )
     if isinstance(client, RedisCluster):
-        return Source("a cluster", lambda timeout: client, owned=False)
+        return Source("a cluster", lambda timeout: client, owned=False, address="redis+cluster://host:port")
     kwargs = client.connection_pool.connection_kwargs
     where = kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}"
-    return Source(f"{where}/{kwargs.get('db') or 0}", lambda timeout: client, owned=False)
+    name = f"{where}/{kwargs.get('db') or 0}"
+    address = f"redis://{_login(kwargs.get('username'), kwargs.get('password'))}{name}"
+    return Source(name, lambda timeout: client, owned=False, address="unix://" + where if "path" in kwargs else address)
 
 
 def url_source(url: str) -> Source:
@@ -97,12 +106,15 @@ def url_source(url: str) -> Source:
     if not isinstance(url, str):
         raise InvalidDefinition(f"url must be a string that begins with {_SCHEMES}, got {url!r}")
     parts = _parts_of(url)
-    name = parts.netloc.rpartition("@")[2] + parts.path
+    login, at, host = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    name = host + parts.path
+    address = f"{parts.scheme}://{user}{colon and ':***'}{at}{name}"
     scheme, plus, kind = parts.scheme.partition("+")
     if scheme not in ("redis", "rediss", "unix") or kind not in ("", "cluster", "sentinel") or bool(plus) != bool(kind):
         raise InvalidDefinition(f"url must begin with {_SCHEMES}, got one with {parts.scheme!r}")
     if kind == "sentinel":
-        return _sentinel_source(name, parts, ssl=scheme == "rediss")
+        return _sentinel_source(name, address, parts, ssl=scheme == "rediss")
     _check_port(parts)
     plain = url.replace(f"+{kind}://", "://", 1) if kind else url
     driver: type[Redis] | type[RedisCluster] = RedisCluster if kind else Redis
@@ -110,7 +122,7 @@ def url_source(url: str) -> Source:
     def make(timeout: float) -> Driver:
         return driver.from_url(plain, **_own(timeout))
 
-    return Source(name, make)
+    return Source(name, make, address=address)
 
 
 def _parts_of(url: str) -> SplitResult:
@@ -131,7 +143,7 @@ def _check_port(parts: SplitResult) -> None:
         raise InvalidDefinition(f"url must have a port from 0 to 65535: {error}") from None
 
 
-def _sentinel_source(name: str, parts: Any, *, ssl: bool) -> Source:
+def _sentinel_source(name: str, address: str, parts: Any, *, ssl: bool) -> Source:
     """``redis+sentinel://user:password@host:26379,host:26379/service/db``: the password is the master's."""
     credentials, _, hosts = parts.netloc.rpartition("@")
     service, _, db = parts.path.strip("/").partition("/")
@@ -154,7 +166,7 @@ def _sentinel_source(name: str, parts: Any, *, ssl: bool) -> Source:
         client: Redis = sentinel.master_for(service, **_own(timeout), **settings)
         return client
 
-    return Source(name, make)
+    return Source(name, make, address=address)
 
 
 def _own(timeout: float) -> dict[str, Any]:
@@ -190,6 +202,9 @@ async def open_client(source: Source, places: Places, timeout: float, patience: 
     topology: Topology
     if isinstance(driver, RedisCluster):
         topology = ClusterTopology(driver, places.keys.all_tags, timeout, places.on_connected)
+    elif isinstance(driver.connection_pool, SentinelConnectionPool):
+        pool = driver.connection_pool
+        topology = SentinelTopology(driver, pool, source.name, timeout, places.on_connected)
     else:
         topology = OneServer(driver, source.name, timeout, places.on_connected)
 
@@ -201,4 +216,4 @@ async def open_client(source: Source, places: Places, timeout: float, patience: 
                 for sentinel in pool.sentinel_manager.sentinels:
                     await sentinel.aclose()
 
-    return RedisClient(source.name, topology, patience, close)
+    return RedisClient(source.name, topology, patience, close, source.address)

@@ -6,16 +6,18 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 from milepost.backends.redis.client import RedisClient
+from milepost.backends.redis.dividing import check_number, moved_away
 from milepost.backends.redis.errors import driver
 from milepost.backends.redis.keys import Keys
 from milepost.backends.redis.scripts import Call, script
 from milepost.backends.redis.servers import Facts, Server, exchange
-from milepost.errors import InvalidDefinition
+from milepost.errors import CacheUnavailable, InvalidDefinition
 from milepost.records import CacheMark, Loss
 
-__all__ = ["Places"]
+__all__ = ["Places", "client_name"]
 
 _log = logging.getLogger("milepost")
 
@@ -46,6 +48,7 @@ class Places:
         self._allow_eviction = allow_eviction
         self._client: RedisClient | None = None
         self._agreed = False
+        self._moved: CacheUnavailable | None = None
         self.on_epoch: Callable[[int], None] = lambda epoch: None
         """Told when a later epoch is learned of."""
         self._generations: dict[int, int] = {}
@@ -72,6 +75,7 @@ class Places:
         self._client = client
         self.epoch = 0
         self._agreed = False
+        self._moved = None
         self._entered.clear()
         self.doubts.clear()
         self._loss = None
@@ -88,28 +92,36 @@ class Places:
         number = self.keys.partitions
         setting = Call(None, -1, (), (b"SET", self.keys.number, number, b"NX"))
         _, known = await self.client.ask_all([setting, Call(None, -1, (), (b"GET", self.keys.number))])
-        if int(known) != number:
-            raise InvalidDefinition(
-                f"partitions must be {int(known)}, as the data under the prefix {self.keys.prefix!r} has it, "
-                f"got {number}; another number needs a key_prefix of its own"
-            )
+        check_number(known, number, self.client.address, self.keys.prefix)
 
     async def on_connected(self, server: Server, connection: Any, facts: Facts) -> None:
         """Look at a server that a connection was made to, before the connection is used for anything else."""
         if facts.role == "slave":
             raise driver.ReadOnlyError(f"{server.name} is a replica")
         self._check_eviction(server, facts)
+        _ = await exchange(connection, [(b"CLIENT", b"SETNAME", client_name(self.keys.prefix))])
         if not self._agreed:
             return
+        if self._moved is not None:
+            raise self._moved
         topology = self.client.topology
         here = [number for number in range(self.keys.partitions) if topology.server_of(number) is server]
         groups = [[number] for number in here] if topology.spread else [here]
         candidate = max(time.time_ns() // 1000, self.epoch + 1)
         while groups:
             known = int(self.mark is not None or self._entered.issuperset(here))
-            arguments = (facts.identity, candidate, self.keys.generation, int(self.follows), known, _HEALING_MS)
+            arguments = (
+                facts.identity,
+                candidate,
+                self.keys.generation,
+                int(self.follows),
+                known,
+                _HEALING_MS,
+                self.keys.partitions,
+            )
             calls = [Call(_ENTER, group[0], self._states(group), arguments) for group in groups if group]
             states = [state for reply in await exchange(connection, _commands(calls)) for state in _checked(reply)]
+            self._check_not_moved(states)
             late = [int(epoch) for what, epoch, *_ in states if what == b"late"]
             self._learn(dict(zip(here, states, strict=True)))
             if not late:
@@ -130,6 +142,13 @@ class Places:
         if not self._allow_eviction:
             raise InvalidDefinition(f"{problem}; set it to noeviction, or pass allow_eviction=True to live with that")
         _log.warning("%s", problem)
+
+    def _check_not_moved(self, states: Sequence[Any]) -> None:
+        """Raise where records have gone to other partitions; and from then on, whatever Redis may forget."""
+        for what, *more in states:
+            if what == b"moved":
+                self._moved = moved_away(more[0], self.keys.partitions, self.client.address, self.keys.prefix)
+                raise self._moved
 
     def _learn(self, states: Mapping[int, Any]) -> None:
         changes: set[str] = set()
@@ -217,7 +236,9 @@ class Places:
     async def _advance(self, epoch: int, generation: int) -> list[int]:
         """Advance all partitions; return those whose state is lost."""
         lost: list[int] = []
-        for number, reply in await self.ask_everywhere(_ADVANCE, (epoch, generation)):
+        replies = await self.ask_everywhere(_ADVANCE, (epoch, generation, self.keys.partitions))
+        self._check_not_moved([reply for _, reply in replies if reply])
+        for number, reply in replies:
             if len(reply) < 2 or reply[0] is None:
                 lost.append(number)
             else:
@@ -246,6 +267,11 @@ class Places:
             await server.forget()  # the next connection looks at all of its partitions
         await self.client.open(self.keys.partitions)
         await self._agree()
+
+
+def client_name(prefix: str) -> bytes:
+    """Return what the connections of managers are called in Redis' list of clients."""
+    return b"milepost:" + quote(prefix, safe="").encode()
 
 
 def _commands(calls: Sequence[Call]) -> list[tuple[Any, ...]]:

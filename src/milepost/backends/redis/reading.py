@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from milepost._patterns import has_wildcard, pattern_to_regex
@@ -220,29 +220,41 @@ class Reader:
     # --- definitions -------------------------------------------------------------------
 
     async def definitions(self, hashes: Iterable[str]) -> dict[str, str]:
-        """Read definitions; they are in every partition, but where a call was cut off."""
+        """Read definitions, each of which is in the partitions that needed it."""
         found: dict[str, str] = {}
         wanted = list(hashes)
-        for number in range(self._keys.partitions):
-            if not wanted:
-                break
-            texts = await self._command(number, b"HMGET", self._keys.of(number, "d"), *wanted)
-            found.update((hash, text.decode()) for hash, text in zip(wanted, texts, strict=True) if text is not None)
-            wanted = [hash for hash in wanted if hash not in found]
+        for start in range(0, len(wanted), _PAGE):
+            page = wanted[start : start + _PAGE]
+            numbers = range(self._keys.partitions)
+            calls = [Call(None, number, (), (b"HMGET", self._keys.of(number, "d"), *page)) for number in numbers]
+            for texts in await self._client.ask_all(calls):
+                found.update((hash, text.decode()) for hash, text in zip(page, texts, strict=True) if text is not None)
         return found
 
-    async def put_definitions(self, definitions: Mapping[str, str]) -> None:
-        """Keep definitions in every partition."""
-        pairs = list(definitions.items())
-        for start in range(0, len(pairs), _PAGE):
-            await self._put([piece for pair in pairs[start : start + _PAGE] for piece in pair])
+    async def put_definitions(self, definitions: Mapping[str, str], where: Mapping[str, Iterable[int]]) -> None:
+        """Keep definitions.
 
-    async def _put(self, texts: Sequence[str]) -> None:
+        Args:
+            definitions: text by hash.
+            where: the partitions that need them, by hash; one that is not named is put into all of them.
+        """
         while True:
-            replies = await self._places.ask_everywhere(_DEFINE, (self._keys.generation, *texts))
-            if all(done for _, done in replies):
+            calls = list(self._defining(definitions, where))
+            if all(done for (done,) in await self._client.ask_all(calls)):
                 return
             await self._places.refresh()
+
+    def _defining(self, definitions: Mapping[str, str], where: Mapping[str, Iterable[int]]) -> Iterator[Call]:
+        keys = self._keys
+        everywhere = range(keys.partitions)
+        by_partition: dict[int, list[str]] = {}
+        for hash, text in definitions.items():
+            for number in where.get(hash, everywhere):
+                by_partition.setdefault(number, []).extend((hash, text))
+        for number, texts in by_partition.items():
+            for start in range(0, len(texts), 2 * _PAGE):
+                piece = texts[start : start + 2 * _PAGE]
+                yield Call(_DEFINE, number, [keys.state(number)], (keys.generation, *piece))
 
 
 # A position is microseconds, a number and the partition, so that it says where each partition's stream has to be

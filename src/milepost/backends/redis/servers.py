@@ -75,6 +75,12 @@ class Server:
         lane = self._lane
         return lane if lane is not None and lane.is_open else None
 
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Where the connection leads, while there is one."""
+        connection = self._under_lane if self._lane is not None else next(iter(self._free), None)
+        return None if connection is None else (connection.host, connection.port)
+
     async def ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Send commands together and return the replies; what the server refuses is an exception among them.
 

@@ -65,22 +65,23 @@ def _settings(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 class OneServer(Topology):
-    """All partitions on the server that a client reaches; Sentinel may say at another address each time.
+    """All partitions on the server that a client reaches.
 
     Args:
         client: how to reach it.
         name: where it is, for messages.
         timeout: for how many seconds to wait for replies.
         on_connected: told of each new connection.
+        **more: further settings of connections.
     """
 
     spread = False
 
-    def __init__(self, client: Redis, name: str, timeout: float, on_connected: OnConnected) -> None:
+    def __init__(self, client: Redis, name: str, timeout: float, on_connected: OnConnected, **more: Any) -> None:
         super().__init__(timeout, on_connected)
         pool = client.connection_pool
         self._server = Server(
-            name, lambda: pool.connection_class(**_settings(pool.connection_kwargs)), timeout, on_connected
+            name, lambda: pool.connection_class(**_settings({**pool.connection_kwargs, **more})), timeout, on_connected
         )
 
     async def open(self) -> None:
