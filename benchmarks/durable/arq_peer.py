@@ -48,8 +48,8 @@ async def opened(port: int, folder: Path) -> AsyncGenerator[Turn, None]:
         began = time.perf_counter()
         await publish_all(jobs, publishers, lambda number: pool.enqueue_job("handle", number))
         ended = await until(is_done)
-        working.cancel()
-        await asyncio.wait([working])
+        worker.burst = True  # it ends when the queue is empty
+        await working
         await worker.close()
         return ended - began
 

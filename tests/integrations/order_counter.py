@@ -28,7 +28,7 @@ async def main(url: str, stream: str, inbox: str, outbox: str, path: str, kill: 
     broker = NatsBroker(url, logger=None)
     bus = EventBus(SQLiteTransport(path), pace=Pace(lease=0.5, poll=0.05))
     manager = TrackingManager(data_store=SQLiteDataStore(path), bus=bus)
-    manager.declare("user:*", CountTracker("orders", [5, 100]))
+    manager.declare("user:*", CountTracker("orders", [5, 1_000_000]))
     link = BrokerLink(broker, manager)
     kept = JStream(stream, subjects=[inbox, outbox])
     link.track(

@@ -56,7 +56,7 @@ async def test_killed_at_the_worst_moment(nats_server: NatsServer, tmp_path: Pat
     async with counter(*arguments):
         await eventually(lambda: drained(nats_server, names))
         async with TrackingManager(data_store=SQLiteDataStore(path), bus=SQLiteTransport(path)) as manager:
-            manager.declare("user:*", CountTracker("orders", [5, 100]))
+            manager.declare("user:*", CountTracker("orders", [5, 1_000_000]))
             assert await progress(manager) == 8
             await eventually(lambda: is_all_published(manager))
     (milestone,) = await stored(nats_server.url, names.stream_name, names.outbox)

@@ -279,6 +279,32 @@ async def test_messages_become_events(nats_server: NatsServer, names: Names) -> 
     assert ctx.get_metadata("tenant") == "north"
 
 
+async def test_a_message_that_was_set_aside_becomes_an_event_later(nats_server: NatsServer, names: Names) -> None:
+    """When a failed message is run again it is the event that it would have been, caused by nothing."""
+    broker, manager = quiet_broker(nats_server.url), TrackingManager()
+    types: dict[str, str] = {}
+    how: dict[str, Any] = {"stream": names.stream, "durable": "in", "pull_sub": True}
+    BrokerLink(broker, manager).emit(names.inbox, type=lambda event: types[event.data["kind"]], **how)
+    seen: list[Event] = []
+
+    @manager.bus.event_handler("order.*")
+    async def take(event: Event) -> None:
+        seen.append(event)
+
+    async with broker, manager:
+        await broker.start()
+        await put(nats_server.url, names.inbox, {"kind": "paid"}, **{"Nats-Msg-Id": "7"})
+        await eventually(lambda: drained(nats_server, names, "in"))
+        (job,) = await manager.bus.get_failed_jobs()
+        assert (job.reason, job.event.id) == ("KeyError: 'paid'", "7")
+        types["paid"] = "order.paid"
+        await manager.bus.retry_job(job.id)
+        await manager.settle()
+        assert await manager.bus.get_failed_jobs() == []
+    (event,) = seen
+    assert (event.id, event.type, event.cause, event.depth) == ("7", "order.paid", None, 0)
+
+
 async def test_milestones_are_published(nats_server: NatsServer, names: Names) -> None:
     """A milestone is a CloudEvent with its stable id in the headers, and JetStream drops it when it is sent again."""
     broker, manager = quiet_broker(nats_server.url), counting()

@@ -125,6 +125,9 @@ class BrokerLink:
     ) -> None:
         """Let messages become events of the bus; one that is delivered again is the same event.
 
+        A message is acknowledged when the bus has accepted its event: from then on its handlers are the bus's to run,
+        at least once where they are durable and its transport lasts.
+
         Args:
             *address: as for the broker's ``subscriber``.
             type: the event's type, or what says it; by default the CloudEvent's, or where it was published.
