@@ -7,8 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import anyio
 
@@ -194,36 +193,9 @@ class EventBus(Publishing, Jobs, LookingBack):
 
     # --- life -----------------------------------------------------------------------------
 
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def start(self) -> None:
-        """Connect and begin to consume. Doing it twice is harmless.
-
-        Raises:
-            ManagerClosed: after ``aclose``.
-            BackendUnavailable: when the transport does not answer.
-        """
-        if self._closed:
-            raise ManagerClosed
-        if self._running:
-            return
-        if self._starting is None:  # a task of its own: a cancelled caller leaves nothing half open
-            if any(handler.durable for handler in self._table.handlers()):
-                self._take_offer()
-            self._starting = asyncio.get_running_loop().create_task(self._start())
-        starting = self._starting
-        try:
-            await asyncio.shield(starting)
-        finally:
-            if starting.done():
-                self._starting = None
+    def _prepare(self) -> None:
+        if any(handler.durable for handler in self._table.handlers()):
+            self._take_offer()
 
     async def _start(self) -> None:
         await self.transport.open(self._clock)
