@@ -16,7 +16,7 @@ from milepost.bus.handlers import Handler
 from milepost.bus.lines import Lines
 from milepost.bus.relaying import Relay
 from milepost.bus.streams import EventStream
-from milepost.bus.transports.base import FailedJob, ImmediateTransport, Transport
+from milepost.bus.transports.base import Consumer, FailedJob, ImmediateTransport, Transport
 
 __all__ = ["Again", "BusParts"]
 
@@ -51,6 +51,17 @@ class BusParts(Life):
     _deliverer: Deliverer
     _consumers: dict[str, DurableConsumer]
     _streams: tuple[EventStream, ...]
+
+    _workers: int
+    _declared: dict[str, Consumer]
+    _declares: bool
+    """Whether any durable consumer is known."""
+
+    @abstractmethod
+    def _note_shape(self) -> None: ...
+
+    @abstractmethod
+    def _take_offer(self) -> None: ...
 
     @abstractmethod
     def _accept(self, envelope: Envelope) -> None: ...
