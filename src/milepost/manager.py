@@ -8,13 +8,13 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, cycle, repeat
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, Unpack
 
 import anyio
 
 import milepost.arguments as arguments
 from milepost._clock import Clock, SystemClock
+from milepost._life import Life
 from milepost._naming import SUBJECTS
 from milepost._tasks import Tasks
 from milepost._working import NO_STATE
@@ -81,7 +81,7 @@ class TrackItem(NamedTuple):
     context: Mapping[str, Any] = NO_STATE
 
 
-class TrackingManager(Announcer):
+class TrackingManager(Announcer, Life):
     """Tracks what happens to groups, and tells when something is reached.
 
     ::
@@ -169,13 +169,11 @@ class TrackingManager(Announcer):
             self._authority,
             Candidates(self._authority, self._leader, self.data_store),
             ready=self._begun,
-            is_ready=lambda: self._started and not self._closed,
+            is_ready=lambda: self._running and not self._closed,
             delivered=delivered,
             is_quick=isinstance(self._authority, ImmediateAuthority) and not self._authority.followed,
         )
-        self._started = False
-        self._closed = False
-        self._starting: asyncio.Task[None] | None = None
+        Life.__init__(self)
         self._closing: asyncio.Task[None] | None = None
         if bus is not None:
             _ = self.bus
@@ -230,36 +228,6 @@ class TrackingManager(Announcer):
 
     # --- life ------------------------------------------------------------------------------
 
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def start(self) -> None:
-        """Connect and begin the background work. Doing it twice is harmless.
-
-        Raises:
-            ManagerClosed: after ``aclose``.
-            BackendUnavailable: when the cache or the store does not answer.
-            StoreLeased: when another process holds the store in a way that excludes this one.
-        """
-        if self._closed:
-            raise ManagerClosed
-        if self._started:
-            return
-        if self._starting is None:  # a task of its own: a cancelled caller leaves nothing half open
-            self._starting = asyncio.get_running_loop().create_task(self._start())
-        starting = self._starting
-        try:
-            await asyncio.shield(starting)
-        finally:
-            if starting.done():
-                self._starting = None
-
     async def _start(self) -> None:
         opened: list[BaseDataCache | BaseDataStore] = []
         try:
@@ -281,7 +249,7 @@ class TrackingManager(Announcer):
             _ = self._tasks.spawn(self._flusher.run(), "flushing")
         if self._healer is not None:
             _ = self._tasks.spawn(self._healer.run(), "healing")
-        self._started = True
+        self._running = True
 
     async def aclose(self) -> None:
         """Finish what is on its way, deliver, flush, and disconnect. Doing it twice is harmless.
@@ -306,9 +274,9 @@ class TrackingManager(Announcer):
             self._closed = True
         if self._starting is not None:
             await asyncio.wait([self._starting])
-        if not self._started:
+        if not self._running:
             return
-        self._started = False
+        self._running = False
         try:
             with anyio.move_on_after(self._close_timeout):
                 await self._settle()
@@ -326,7 +294,7 @@ class TrackingManager(Announcer):
 
     def _note_epoch(self, epoch: int) -> None:
         """Begin an epoch that is learned of otherwise than from a commit: what is held should be offered soon."""
-        if self._started and not self._closed:
+        if self._running and not self._closed:
             _ = self._tasks.spawn(self._committer.begin_epoch(epoch), "healing")
 
     async def _last_flush(self, flusher: Flusher) -> None:
@@ -339,13 +307,13 @@ class TrackingManager(Announcer):
 
     async def _ready(self, group_id: str) -> None:
         arguments.group(group_id)
-        if not self._started or self._closed:
+        if not self._running or self._closed:
             await self.start()
         if next(self._breath):
             await asyncio.sleep(0)
 
     async def _begun(self) -> None:
-        if not self._started or self._closed:
+        if not self._running or self._closed:
             await self.start()
 
     def _forget_plans(self) -> None:
@@ -628,7 +596,7 @@ class TrackingManager(Announcer):
                     await delivered(result.delivery)
                 return result
         arguments.group(group_id)
-        if not self._started or self._closed:
+        if not self._running or self._closed:
             await self.start()
         command = self._track_command(data, event_id, now, now_ts, context)
         applied: TrackResult = await self._committer.run(group_id, command)
@@ -782,7 +750,7 @@ class TrackingManager(Announcer):
         """Return what is going on inside."""
         dispatcher = self._dispatcher
         return ManagerStatus(
-            started=self._started,
+            started=self._running,
             closed=self._closed,
             write=self.write,
             replicas=len(self._table),

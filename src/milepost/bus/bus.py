@@ -7,29 +7,29 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import anyio
 
 from milepost._clock import Clock, SystemClock
 from milepost._tasks import Tasks
-from milepost.bus.consuming import DurableConsumer, Pace
+from milepost.bus.consumers import Consumers
+from milepost.bus.consuming import Pace
 from milepost.bus.context import SubjectSource
 from milepost.bus.delays import DelayKeeper
 from milepost.bus.delivering import Deliverer
 from milepost.bus.envelope import Envelope
 from milepost.bus.failing import Failing
 from milepost.bus.handlers import Handler
+from milepost.bus.hearing import Hearing
 from milepost.bus.jobs import Jobs
 from milepost.bus.lines import Lines
 from milepost.bus.looking_back import LookingBack
 from milepost.bus.parts import Again
-from milepost.bus.publishing import Publishing
 from milepost.bus.relaying import Relay
 from milepost.bus.run import current_run
 from milepost.bus.streams import EventStream
-from milepost.bus.transports.base import Consumer, ImmediateTransport, Transport
+from milepost.bus.transports.base import ImmediateTransport, Transport
 from milepost.bus.transports.memory import MemoryTransport
 from milepost.data_stores.base import RelayedOutbox
 from milepost.errors import BackendUnavailable, InvalidDefinition, ManagerClosed, OutboxFull
@@ -57,7 +57,7 @@ class BusStatus(NamedTuple):
     """For each durable consumer up to how many events it has lost by being too far behind."""
 
 
-class EventBus(Publishing, Jobs, LookingBack):
+class EventBus(Hearing, Consumers, Jobs, LookingBack):
     """Carries events from those who publish them to handlers, in one process or across many.
 
     ::
@@ -143,7 +143,7 @@ class EventBus(Publishing, Jobs, LookingBack):
         self._delays = DelayKeeper(transport, self._clock, self._accept_all, self._look_around, self._pace.poll)
         self._keeping: asyncio.Task[None] | None = None
         self._consumers = {}
-        self._declared: dict[str, Consumer] = {}
+        self._declared = {}
         self._declares = False
         self._outgoing.clear()
         self._is_sending = False
@@ -194,36 +194,9 @@ class EventBus(Publishing, Jobs, LookingBack):
 
     # --- life -----------------------------------------------------------------------------
 
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def start(self) -> None:
-        """Connect and begin to consume. Doing it twice is harmless.
-
-        Raises:
-            ManagerClosed: after ``aclose``.
-            BackendUnavailable: when the transport does not answer.
-        """
-        if self._closed:
-            raise ManagerClosed
-        if self._running:
-            return
-        if self._starting is None:  # a task of its own: a cancelled caller leaves nothing half open
-            if any(handler.durable for handler in self._table.handlers()):
-                self._take_offer()
-            self._starting = asyncio.get_running_loop().create_task(self._start())
-        starting = self._starting
-        try:
-            await asyncio.shield(starting)
-        finally:
-            if starting.done():
-                self._starting = None
+    def _prepare(self) -> None:
+        if any(handler.durable for handler in self._table.handlers()):
+            self._take_offer()
 
     async def _start(self) -> None:
         await self.transport.open(self._clock)
@@ -260,10 +233,6 @@ class EventBus(Publishing, Jobs, LookingBack):
             await outbox.begin_relay()
             self._relay = Relay(outbox, self.transport, self._clock, self._wake_consumers)
             _ = self._tasks.spawn(self._relay.run(), "relay")
-
-    def _wake_consumers(self) -> None:
-        for consumer in self._consumers.values():
-            consumer.wake()
 
     async def aclose(self) -> None:
         """Finish what was begun, and disconnect. Doing it twice is harmless.
@@ -396,45 +365,6 @@ class EventBus(Publishing, Jobs, LookingBack):
         if self.transport.lasting:
             await self.failing.take_up()
             await self.failing.hold()
-
-    # --- durable consumers ----------------------------------------------------------------
-
-    async def declare_consumer(self, consumer: Consumer) -> None:
-        """Say how a durable consumer is kept up with; without it, one has the defaults.
-
-        Args:
-            consumer: its name, where it begins, its largest lag and what happens beyond that.
-        """
-        self._take_offer()
-        self._note_declared(consumer)
-        if consumer.name in self._consumers:
-            self._consumers[consumer.name].settings = consumer
-        if self._running:
-            await self.transport.declare(consumer)
-        else:
-            await self.start()
-
-    def _note_declared(self, consumer: Consumer) -> None:
-        self._declared[consumer.name] = consumer
-        self._declares = True
-        self._note_shape()
-
-    async def forget_consumer(self, name: str) -> bool:
-        """Let a durable consumer go for good, so that nothing is kept for it; return whether it was known."""
-        await self.start()
-        self._declared.pop(name, None)
-        gone = self._consumers.pop(name, None)
-        if gone is not None:
-            await gone.aclose()
-        return await self.transport.forget(name)
-
-    def _consume(self, name: str) -> None:
-        if name not in self._consumers:
-            settings = self._declared.get(name) or Consumer(name)
-            self._note_declared(settings)
-            consumer = DurableConsumer(self, settings, self.transport, self._clock, self._workers, self._pace)
-            self._consumers[name] = consumer
-            consumer.begin()
 
     # --- streams, and what is going on ------------------------------------------------------
 

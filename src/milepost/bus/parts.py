@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable
 
 from milepost._clock import Clock
+from milepost._life import Life
 from milepost._tasks import Tasks
 from milepost.bus.consuming import DurableConsumer, Pace
 from milepost.bus.delivering import Deliverer
@@ -16,7 +16,7 @@ from milepost.bus.handlers import Handler
 from milepost.bus.lines import Lines
 from milepost.bus.relaying import Relay
 from milepost.bus.streams import EventStream
-from milepost.bus.transports.base import FailedJob, ImmediateTransport, Transport
+from milepost.bus.transports.base import Consumer, FailedJob, ImmediateTransport, Transport
 
 __all__ = ["Again", "BusParts"]
 
@@ -33,7 +33,7 @@ class Again:
         self.job = job
 
 
-class BusParts(ABC):
+class BusParts(Life):
     """What every part of a bus may ask for."""
 
     transport: Transport
@@ -51,12 +51,17 @@ class BusParts(ABC):
     _deliverer: Deliverer
     _consumers: dict[str, DurableConsumer]
     _streams: tuple[EventStream, ...]
-    _running: bool
-    _starting: asyncio.Task[None] | None
+
+    _workers: int
+    _declared: dict[str, Consumer]
+    _declares: bool
+    """Whether any durable consumer is known."""
 
     @abstractmethod
-    async def start(self) -> None:
-        """Connect and begin to consume."""
+    def _note_shape(self) -> None: ...
+
+    @abstractmethod
+    def _take_offer(self) -> None: ...
 
     @abstractmethod
     def _accept(self, envelope: Envelope) -> None: ...

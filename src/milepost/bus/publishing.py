@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from milepost._clock import Clock, epoch_seconds
 from milepost.bus.context import SubjectLike
-from milepost.bus.envelope import EMPTY, Enclosed, Envelope
+from milepost.bus.envelope import EMPTY, Envelope
 from milepost.bus.ids import fresh_ids
 from milepost.bus.parts import BusParts
 from milepost.bus.payloads import checked_payload
 from milepost.bus.registering import Registering
 from milepost.bus.run import current_run
-from milepost.errors import BackendUnavailable, CascadeLimit, QueueOverflow
-from milepost.events.types import LISTENED, DataLost, Event
+from milepost.errors import QueueOverflow
+from milepost.events.types import Event
 
 __all__ = ["Publishing"]
 
-_log = logging.getLogger("milepost")
-
-_PAUSE_AFTER_TROUBLE: Final = 1.0
 _EMITS_PER_BREATH: Final = 256
 _BEYOND: Final = 10
 """How many times its capacity a bus takes of what handlers emit, who cannot wait for themselves."""
@@ -39,12 +34,7 @@ class Publishing(Registering, BusParts):
         self._ids = fresh_ids()
         self._published = 0
         self._declares = False
-        """Whether any durable consumer is known."""
         self._keep: Callable[[Envelope], None] | None = None
-        self._carries_outbox = False
-        """Whether the transport's stream is the outbox that tracking writes, so that its events are there already."""
-        self._outgoing: deque[Envelope] = deque()
-        self._is_sending = False
 
     async def emit(
         self,
@@ -246,32 +236,6 @@ class Publishing(Registering, BusParts):
         if self._lines.pending > _BEYOND * self._capacity:
             raise QueueOverflow(f"{self._lines.pending} events wait to be handled; handlers emit more than they handle")
 
-    def riding(self, subject: str, envelopes: Sequence[tuple[Envelope, float | None]]) -> list[Enclosed]:
-        """Return what of a handler's emits can go into the commit of its subject; the others are sent after it.
-
-        Args:
-            subject: the subject's name.
-            envelopes: the events, each with the moment it is due.
-
-        Raises:
-            QueueOverflow: when handlers emit far more than can be handled.
-            OutboxFull: when a durable consumer that refuses to lapse is too far behind.
-        """
-        relayed = self._relay is not None
-        if self._immediate is None and not relayed and not (self._carries_outbox and self.authority is self.store):
-            return []
-        rides = self.transport.rides_with
-        found = [
-            Enclosed(envelope)
-            for envelope, due in envelopes
-            if due is None and envelope.type not in LISTENED and (relayed or rides(subject, envelope.key))
-        ]
-        if found:
-            self._refuse_too_many()
-            if self._immediate is not None:
-                self._immediate.refuse_if_full(len(found))
-        return found
-
     async def cancel(self, event_id: str) -> bool:
         """Cancel a delayed event.
 
@@ -283,51 +247,6 @@ class Publishing(Registering, BusParts):
         """
         await self.start()
         return await self.transport.cancel(event_id)
-
-    def hear(self, events: Sequence[Event | Enclosed]) -> None:
-        """Take events that were committed; who waits for their commit does not wait for their handlers."""
-        run = current_run.get()
-        for event in events:
-            envelope = event.envelope if isinstance(event, Enclosed) else Envelope.of(event)
-            if run is not None and not run.over and envelope.cause is None:
-                envelope.caused_by(run.envelope)
-            if envelope.depth > self.max_depth:
-                cause = "" if run is None else f" {run.envelope.type}"
-                _log.error("%s", CascadeLimit(self.max_depth, [f"...{cause}", envelope.type]))
-                continue
-            in_outbox = not isinstance(event, DataLost)  # that is committed with no record
-            if in_outbox and self._carries_outbox:
-                self._accept(envelope)
-            elif in_outbox and self._relay is not None:
-                self._accept(envelope)
-                self._relay.ring()
-            elif self._immediate is not None:
-                if self._immediate.append_now(envelope) or not isinstance(event, Enclosed):
-                    self._accept(envelope)
-            else:
-                self._outgoing.append(envelope)
-                if not self._is_sending:
-                    self._is_sending = True
-                    _ = self._tasks.spawn(self._send_out(), "tracker events")
-
-    async def _send_out(self) -> None:
-        """Send tracker events to a transport that is somewhere else than their outbox."""
-        try:
-            await self.start()
-            while self._outgoing:
-                batch = [self._outgoing.popleft() for _ in range(min(len(self._outgoing), 500))]
-                new = await self._persistently(batch)
-                self._accept_all([envelope for envelope, is_new in zip(batch, new, strict=True) if is_new])
-        finally:
-            self._is_sending = False
-
-    async def _persistently(self, batch: Sequence[Envelope]) -> list[bool]:
-        while True:
-            try:
-                return await self.transport.append(batch)
-            except BackendUnavailable as error:
-                _log.warning("tracker events wait for their transport: %s", error)
-                await self._clock.sleep(_PAUSE_AFTER_TROUBLE)
 
 
 def subject_name(subject: Any) -> str:
