@@ -135,6 +135,7 @@ class EventBus(Publishing, Jobs, LookingBack):
         self.retry = retry
         self._immediate = transport if isinstance(transport, ImmediateTransport) else None
         self._relay = None
+        self._relaying: asyncio.Task[None] | None = None
         self._carries_outbox = False
         self._tasks = Tasks()
         self._lines = Lines(self._handle, self._tasks, self._workers)
@@ -174,8 +175,9 @@ class EventBus(Publishing, Jobs, LookingBack):
             carried += [(one, None) for one in self._lines.drop(lambda _: True) if isinstance(one, Envelope)]
             if self._immediate is not None:
                 carried += self._immediate.take_delayed()
-            if self._keeping is not None:
-                self._keeping.cancel()
+            for task in (self._keeping, self._relaying):
+                if task is not None:
+                    task.cancel()
             self._former.append((self._lines, self._tasks))
         self._arrange(transport, retry)
         self._carried = carried
@@ -259,7 +261,7 @@ class EventBus(Publishing, Jobs, LookingBack):
         if self.transport.lasting and not self._carries_outbox and outbox.keeps_events:
             await outbox.begin_relay()
             self._relay = Relay(outbox, self.transport, self._clock, self._wake_consumers)
-            _ = self._tasks.spawn(self._relay.run(), "relay")
+            self._relaying = self._tasks.spawn(self._relay.run(), "relay")
 
     def _wake_consumers(self) -> None:
         for consumer in self._consumers.values():
