@@ -677,6 +677,9 @@ class TrackingManager(Announcer, Life):
     ) -> Handler:
         """Let events of the bus drive trackers: each is tracked once, its id serving as ``event_id``.
 
+        Subjects and models announce their changes there. What a container's observer is told of can be tracked in
+        the same way, with ``entry.id`` as ``event_id`` (``examples/33_changes_by_actor.py``).
+
         Args:
             *patterns: of event types.
             group: says which group an event belongs to; None for none. By default the event's subject.

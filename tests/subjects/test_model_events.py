@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import computed_field
 
-from milepost import CountTracker, Event, EventBus, EventContext, TrackingManager, default, init
+from milepost import CountTracker, Event, EventBus, EventContext, SQLiteDataStore, TrackingManager, default, init
+from milepost.bus.transports.sqlite import SQLiteTransport
 from milepost.subjects import (
     TrackedModel,
     after_save,
@@ -179,6 +181,43 @@ async def test_an_explicit_dispatch_is_the_same_event(manager: TrackingManager, 
     await dispatch_model_event(manager.bus, Product, "updated", "1", product)
     await manager.settle()
     assert types(heard()) == ["product.created", "product.updated", "product.updated"]
+
+
+async def test_an_explicit_dispatch_of_what_was_loaded(manager: TrackingManager, heard: Heard) -> None:
+    """It is the same event too, for who loads the model at the revision that the event tells of."""
+    await Product(id="1").create()
+    loaded = await Product.get("1")
+    ids = [await dispatch_model_event(manager.bus, Product, "created", "1", loaded) for _ in range(2)]
+    (found,) = await Product.find()
+    await found.update(name="tea")
+    again = await Product.get("1")
+    ids += [await dispatch_model_event(manager.bus, Product, "updated", "1", again) for _ in range(2)]
+    await manager.settle()
+    assert [event.id for event in heard()] == [ids[0], ids[2]]
+    assert len(set(ids)) == 2
+    assert heard()[1].data["changes"] == {"name": {"old": "", "new": "tea"}}
+
+
+class Imported(TrackedModel):
+    name: str = ""
+
+
+async def test_an_explicit_dispatch_into_the_outbox(tmp_path: Path, clock: ManualClock) -> None:
+    """Where the stream is the outbox, it has the event with the commit, and knows it again."""
+    store, stream = SQLiteDataStore(tmp_path / "own.db"), SQLiteTransport(tmp_path / "own.db")
+    async with TrackingManager(data_store=store, bus=stream, clock=clock) as manager:
+        Imported.bind(manager)
+        told: list[str] = []
+
+        @manager.bus.event_handler("imported.*", durable="all")
+        async def tell(event: Event) -> None:
+            told.append(event.id)
+
+        imported = Imported(id="1")
+        await imported.create()
+        ids = [await dispatch_model_event(manager.bus, Imported, "created", "1", imported) for _ in range(2)]
+        await manager.settle()
+        assert told == ids[:1] == ids[1:]
 
 
 async def test_batches(manager: TrackingManager, heard: Heard) -> None:

@@ -135,6 +135,7 @@ class EventBus(Hearing, Consumers, Jobs, LookingBack):
         self.retry = retry
         self._immediate = transport if isinstance(transport, ImmediateTransport) else None
         self._relay = None
+        self._relaying: asyncio.Task[None] | None = None
         self._carries_outbox = False
         self._tasks = Tasks()
         self._lines = Lines(self._handle, self._tasks, self._workers)
@@ -174,8 +175,9 @@ class EventBus(Hearing, Consumers, Jobs, LookingBack):
             carried += [(one, None) for one in self._lines.drop(lambda _: True) if isinstance(one, Envelope)]
             if self._immediate is not None:
                 carried += self._immediate.take_delayed()
-            if self._keeping is not None:
-                self._keeping.cancel()
+            for task in (self._keeping, self._relaying):
+                if task is not None:
+                    task.cancel()
             self._former.append((self._lines, self._tasks))
         self._arrange(transport, retry)
         self._carried = carried
@@ -232,7 +234,7 @@ class EventBus(Hearing, Consumers, Jobs, LookingBack):
         if self.transport.lasting and not self._carries_outbox and outbox.keeps_events:
             await outbox.begin_relay()
             self._relay = Relay(outbox, self.transport, self._clock, self._wake_consumers)
-            _ = self._tasks.spawn(self._relay.run(), "relay")
+            self._relaying = self._tasks.spawn(self._relay.run(), "relay")
 
     async def aclose(self) -> None:
         """Finish what was begun, and disconnect. Doing it twice is harmless.

@@ -207,6 +207,9 @@ class EventContext(ABC):
     ) -> str:
         """Emit an event that this one caused. It leaves when the handler succeeds.
 
+        Where the handler has changed ``ctx.subject``, the event is in the same commit: there are both or neither. An
+        event that is delayed, and on Redis one about something else than the subject, is sent when that is done.
+
         Args:
             event_type: what happened.
             payload: JSON values; copied.

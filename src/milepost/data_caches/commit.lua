@@ -10,7 +10,8 @@
 --      not here, or -; the moment is what places its events among those of other nodes, or - where there is
 --      one server; the rest are numbers of
 --     8 bytes that stand for its id, or nothing
---     names and texts of rows to put; names of rows to drop; events; event ids; hashes of definitions
+--     names and texts of rows to put; names of rows to drop; events; event ids; hashes of definitions. An event that
+--      may be published again begins with "<length of its id> <id>", and is left out if it was published
 --
 -- For each commit the reply has one of
 --     1                       committed, now or when it was sent before
@@ -29,6 +30,7 @@
 
 local WHOLE = 1000 -- with more rows than this, a record is not read in one step
 
+local COMMITTED = string.rep('\0', 8) -- stands for no call of the bus, where it says who published an id
 local wrote, events_added = false, 0
 
 -- Whether a commit id is among those remembered; and where it is not, whether it is certain that it was not applied.
@@ -104,7 +106,16 @@ local function append_events(tag, commit)
   local stream = stream_of(tag, generation)
   local moment = commit.moment ~= '-' and tonumber(commit.moment) or microseconds() + events_added
   for n = commit.events, commit.seen - 1 do
-    append(stream, moment + n - commit.events, ARGV[n]) -- all partitions together are in the order of commits
+    local text, id = ARGV[n], nil
+    local length = match(text, '^%d+')
+    if length then
+      local from = #length + 2
+      id, text = sub(text, from, from + length - 1), sub(text, from + length)
+    end
+    local at = moment + n - commit.events -- all partitions together are in the order of commits
+    if not id or redis.call('HSETNX', stream.ids, id, COMMITTED .. next_position(stream, at)) == 1 then
+      append(stream, at, text, id)
+    end
   end
   events_added = events_added + commit.seen - commit.events
   keep(stream, tonumber(kept))

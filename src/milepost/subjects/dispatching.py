@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from milepost.events.types import Event
+from milepost.subjects.draft import change_id
 from milepost.subjects.environment import HandlerTaking, on_default_bus
 from milepost.subjects.models import TrackedModel
 from milepost.subjects.stored_model import event_name_of
 
 __all__ = ["dispatch_model_batch_event", "dispatch_model_event", "model_event_handler"]
+
+_OPERATIONS: Final = ("created", "updated", "deleted")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -120,6 +123,10 @@ def _event(model: type[TrackedModel], event: str, id: Any, data: TrackedModel | 
         told = data._state.told.get(type)
         if told is not None:
             return Event(type, told[1], subject=data._subject_name, id=told[0])
+        revision = data._state.revision
+        if event in _OPERATIONS and revision is not None:  # it was loaded: by whom it was stored, told of it like this
+            id = change_id(data._key_of(data.id), type, revision)
+            return Event(type, data._payload(), subject=data._subject_name, id=id)
         return Event(type, data._payload(), subject=data._subject_name)
     payload = dict(data or {})
     if id is not None:

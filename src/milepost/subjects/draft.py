@@ -13,7 +13,7 @@ from milepost.events.types import Event
 from milepost.records import OutboxEvent
 from milepost.subjects.rows import EXTENDED, PROPERTY, SubjectRow, name_of, plain
 
-__all__ = ["Cause", "SubjectDraft"]
+__all__ = ["Cause", "SubjectDraft", "change_id"]
 
 
 class Cause(NamedTuple):
@@ -114,9 +114,8 @@ class SubjectDraft(BaseDraft[SubjectRow, OutboxEvent]):
     ) -> str:
         """Append an event, and return its id: a hash of what it announces, the record's next revision among it."""
         self.changes += 1
-        announced = [self.record.key, code, *self.next_revision, about, len(self.events)]
         event = Event(
-            id=content_hash(canonical(announced)),
+            id=change_id(self.record.key, code, self.next_revision, about, len(self.events)),
             type=code,
             subject=self.name,
             time=utc(self.now),
@@ -135,6 +134,19 @@ class SubjectDraft(BaseDraft[SubjectRow, OutboxEvent]):
         """The incarnation and the counter of the record when the commit is accepted."""
         record = self.record
         return self.incarnation, record.counter + 1 if self.incarnation == record.incarnation else 1
+
+
+def change_id(key: str, code: str, revision: tuple[int, int], about: str = "", number: int = 0) -> str:
+    """Return the id of an event that tells of a change.
+
+    Args:
+        key: the record's key.
+        code: the event's type.
+        revision: the record's, when the change is committed.
+        about: the property, where it is about one.
+        number: how many events of the same commit come before it.
+    """
+    return content_hash(canonical([key, code, *revision, about, number]))
 
 
 def _values(rows: Mapping[str, SubjectRow], kind: str) -> Iterator[tuple[str, Any]]:

@@ -69,7 +69,7 @@ class Decider:
                 done(partial(self._conclude, commits, None))
                 return
             outcomes = replies[0] if len(replies) == 1 else _joined(replies)
-            if outcomes.__class__ is list and not any(outcome != 1 for outcome in outcomes):
+            if isinstance(outcomes, list) and not any(outcome != 1 for outcome in outcomes):
                 done(None)
             else:
                 done(partial(self._conclude, commits, outcomes if isinstance(outcomes, list) else None))

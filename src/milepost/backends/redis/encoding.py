@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from milepost.backends.redis.keys import to_bytes, to_text
 from milepost.errors import OutboxFull
+from milepost.events.codes import EVENT_ALL
 from milepost.records import (
     Commit,
     Committed,
@@ -14,6 +15,7 @@ from milepost.records import (
     Duplicate,
     LoadedRecord,
     NeedDefinitions,
+    OutboxEvent,
     Outcome,
     RecordState,
     Revision,
@@ -35,6 +37,12 @@ def _new_revision(commit: Commit) -> str:
     if base is None or (base.incarnation != commit.incarnation and not commit.removes):
         return f"{commit.incarnation}.1"
     return f"{commit.incarnation}.{base.counter + 1}"
+
+
+def _with_id(event: OutboxEvent) -> bytes:
+    """Return an event with its id before it: it is known by that when somebody publishes it again."""
+    id = to_bytes(event.id)
+    return b"%d %b%b" % (len(id), id, event.encoded().encode())
 
 
 def encode_commit(into: list[Any], commit: Commit, ticket: str, moment: str, *, in_doubt: bool) -> None:
@@ -72,7 +80,7 @@ def encode_commit(into: list[Any], commit: Commit, ticket: str, moment: str, *, 
     if drops:
         into += map(to_bytes, drops)
     if events:
-        into += [event.encoded() for event in events]
+        into += [event.encoded() if event.type in EVENT_ALL else _with_id(event) for event in events]
     if seen:
         into += seen
     if definitions:

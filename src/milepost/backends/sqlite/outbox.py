@@ -10,6 +10,7 @@ from typing import Final
 
 from milepost._clock import Clock
 from milepost.backends.sqlite import consumers, streams
+from milepost.events.codes import EVENT_ALL
 from milepost.records import OutboxEvent
 
 __all__ = ["Outbox"]
@@ -34,7 +35,7 @@ class Outbox:
         self._clock = clock
 
     def append(self, connection: sqlite3.Connection, events: Sequence[OutboxEvent]) -> None:
-        """Append events; one that another caused, unless it was published: a handler that is run again emits it again.
+        """Append events; what is no tracker's, unless it was published: a handler that is run again emits it again.
 
         Raises:
             OutboxFull: when a durable consumer that refuses to lapse is too far behind.
@@ -43,15 +44,19 @@ class Outbox:
             return
         streams.refuse_if_full(connection, len(events))
         now = self._clock.time()
-        if any(event.root for event in events):
-            for event in events:
-                key, root = event.subject or event.id, event.root or event.id
-                streams.append(connection, streams.Published(event.id, event.type, key, root, event.encoded()), now)
-        else:
+        if all(event.type in EVENT_ALL for event in events):  # nobody publishes these again
             connection.executemany(
                 "INSERT INTO outbox (id, type, key, at, body) VALUES (?, ?, ?, ?, ?)",
                 [(event.id, event.type, event.subject or event.id, now, event.encoded()) for event in events],
             )
+        else:
+            published = [
+                streams.Published(
+                    event.id, event.type, event.subject or event.id, event.root or event.id, event.encoded()
+                )
+                for event in events
+            ]
+            streams.append(connection, published, now)
         streams.trim(connection, self._size)
         if self._age is not None:  # the new ones are young, so there is a first one that stays
             connection.execute(

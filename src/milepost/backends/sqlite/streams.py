@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from milepost._partitions import partition_of
+from milepost.backends.sqlite.reading import select_among
 from milepost.errors import OutboxFull
 
 __all__ = [
@@ -69,23 +70,30 @@ def publish(connection: sqlite3.Connection, events: Sequence[Published], now: fl
         OutboxFull: when a consumer that refuses to lapse is too far behind.
     """
     refuse_if_full(connection, len(events))
-    new = [append(connection, event, now) for event in events]
+    new = append(connection, events, now)
     trim(connection, size)
     return new
 
 
-def append(connection: sqlite3.Connection, event: Published, now: float) -> bool:
-    """Append an event, unless one of its id was; return whether it is new."""
-    if connection.execute("SELECT 1 FROM published WHERE id = ?", (event.id,)).fetchone() is not None:
-        return False
-    added = connection.execute(
-        "INSERT INTO outbox (id, type, key, at, body) VALUES (?, ?, ?, ?, ?)",
-        (event.id, event.type, event.key, now, event.body),
+def append(connection: sqlite3.Connection, events: Sequence[Published], now: float) -> list[bool]:
+    """Append events whose ids were not published; return for each whether it is new."""
+    known = {id for (id,) in select_among(connection, "SELECT id FROM published WHERE id", [one.id for one in events])}
+    new: list[bool] = []
+    for event in events:
+        new.append(event.id not in known)
+        known.add(event.id)
+    placed = list(
+        enumerate((one for one, is_new in zip(events, new, strict=True) if is_new), last_position(connection) + 1)
     )
-    connection.execute(
-        "INSERT INTO published (id, position, root) VALUES (?, ?, ?)", (event.id, added.lastrowid, event.root)
+    connection.executemany(
+        "INSERT INTO outbox (position, id, type, key, at, body) VALUES (?, ?, ?, ?, ?, ?)",
+        [(position, one.id, one.type, one.key, now, one.body) for position, one in placed],
     )
-    return True
+    connection.executemany(
+        "INSERT INTO published (id, position, root) VALUES (?, ?, ?)",
+        [(one.id, position, one.root) for position, one in placed],
+    )
+    return new
 
 
 def refuse_if_full(connection: sqlite3.Connection, more: int) -> None:
