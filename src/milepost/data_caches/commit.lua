@@ -97,6 +97,15 @@ local function missing_definitions(tag, first, number)
   return missing
 end
 
+-- Append an event; one that another caused, unless it was published: a handler that is run again emits it again. The
+-- JSON of an event begins with its id.
+local function append_once(stream, moment, text)
+  local id = find(text, '"root"', 1, true) and match(text, '^[^,]*, ?"id": ?"([^"\\]+)"')
+  if not id or redis.call('HSETNX', stream.ids, id, '--------' .. next_position(stream, moment)) == 1 then
+    append(stream, moment, text, id)
+  end
+end
+
 local function append_events(tag, commit)
   if kept == '0' or commit.events == commit.seen then
     return
@@ -104,7 +113,7 @@ local function append_events(tag, commit)
   local stream = stream_of(tag, generation)
   local moment = commit.moment ~= '-' and tonumber(commit.moment) or microseconds() + events_added
   for n = commit.events, commit.seen - 1 do
-    append(stream, moment + n - commit.events, ARGV[n]) -- all partitions together are in the order of commits
+    append_once(stream, moment + n - commit.events, ARGV[n]) -- all partitions together are in the order of commits
   end
   events_added = events_added + commit.seen - commit.events
   keep(stream, tonumber(kept))

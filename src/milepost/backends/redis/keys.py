@@ -38,6 +38,7 @@ from functools import cache
 from itertools import count
 from typing import Final
 
+from milepost._naming import SUBJECTS
 from milepost._partitions import partition_of_bytes
 
 __all__ = ["SLOTS", "Keys", "slot_of", "to_bytes", "to_text"]
@@ -45,6 +46,7 @@ __all__ = ["SLOTS", "Keys", "slot_of", "to_bytes", "to_text"]
 SLOTS: Final = 16384
 """The slots of a Redis cluster."""
 
+_SUBJECTS: Final = SUBJECTS.encode()
 _NAME: Final = re.compile(rb"\{[^}]*\}([a-z])(\d*)(?::(.*))?\Z", re.DOTALL)
 
 
@@ -93,17 +95,17 @@ class Keys:
 
     def partition(self, key: str) -> int:
         """Return the partition of a record."""
-        return partition_of_bytes(to_bytes(key), self.partitions)
+        return _partition(to_bytes(key), self.partitions)
 
     def record(self, key: str) -> bytes:
         """Return the name of a record's hash."""
         encoded = to_bytes(key)
-        return self._records[partition_of_bytes(encoded, self.partitions)] + encoded
+        return self._records[_partition(encoded, self.partitions)] + encoded
 
     def beside(self, key: str, kind: str) -> bytes:
         """Return the name of what belongs to a record: ``s``, ``c`` or ``l``."""
         encoded = to_bytes(key)
-        tag = self.tags[partition_of_bytes(encoded, self.partitions)]
+        tag = self.tags[_partition(encoded, self.partitions)]
         return b"%s%s%d:%s" % (tag, kind.encode(), self.generation, encoded)
 
     def state(self, partition: int) -> bytes:
@@ -150,6 +152,13 @@ class Keys:
         if found is None:
             return "", 0, ""
         return found[1].decode(), int(found[2] or 0), to_text(found[3] or b"")
+
+
+def _partition(encoded: bytes, partitions: int) -> int:
+    """Return the partition of a record: a subject's is that of its name, where its events are."""
+    if encoded.startswith(_SUBJECTS):
+        encoded = encoded[len(_SUBJECTS) :]
+    return partition_of_bytes(encoded, partitions)
 
 
 @cache
