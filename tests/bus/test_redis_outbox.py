@@ -19,6 +19,9 @@ from milepost import (
     RedisTransport,
     TrackingManager,
 )
+from milepost.bus.envelope import Enclosed, Envelope
+from milepost.records import Commit, Committed, Revision
+from milepost.subjects.rows import SubjectRow
 from milepost.testing import ManualClock
 from tests.servers.valkey import ValkeyCluster, ValkeyServer
 
@@ -245,3 +248,46 @@ async def test_without_a_durable_consumer_the_bus_is_in_memory(redis_server: Val
         await manager.bus.emit("x")
         await manager.settle()
         assert isinstance(manager.bus.transport, MemoryTransport)
+
+
+async def test_a_subjects_events_are_in_one_partition(over: Over) -> None:
+    """What a subject's handler emits, its properties' changes and its tracker's milestones keep their order."""
+    async with over() as manager:
+
+        @manager.bus.on("count")
+        async def work(ctx: EventContext) -> None:
+            await ctx.subject.set("n", ctx.payload["n"])
+            await ctx.emit("counted", {"n": ctx.payload["n"]})
+
+        await manager.bus.declare_consumer(Consumer("all"))
+        await manager.add_tracker("u", CountTracker(name="n", target=1))
+        await manager.track("u", {})
+        await manager.bus.emit("count", "u", {"n": 1})
+        await manager.settle()
+        transport = manager.bus.transport
+        batch = await transport.read(dict.fromkeys(range(transport.partitions), ""), 100)
+        assert len({entry.partition for entry in batch.entries}) == 1
+        assert [entry.envelope.type for entry in batch.entries] == [
+            "tracker.added",
+            "tracker.all_completed",
+            "count",
+            "subject.property_changed",
+            "counted",
+        ]
+
+
+async def test_an_event_that_another_caused_is_committed_once(over: Over) -> None:
+    """A handler that is run again emits with its commit what it has emitted before: by its id it is there once."""
+    async with over() as manager:
+        await manager.bus.start()
+        emitted = Envelope("emitted", "y", "u", {"n": 1}, 2.0)
+        emitted.caused_by(Envelope("cause", "x", "u", {}, 1.0))
+        epoch = await manager.data_cache.epoch()
+        for n, base in enumerate((None, Revision(1, 1))):
+            commit = Commit("$subject:u", epoch, base, 1, {"p:n": SubjectRow("p:n", n)}, events=(Enclosed(emitted),))
+            assert await manager.data_cache.commit([commit]) == [Committed()]
+        assert [event.id async for event in manager.bus.history()] == ["emitted"]
+        assert await manager.bus.transport.append([emitted]) == [False]
+        found = await manager.bus.transport.find("emitted")
+        assert found is not None
+        assert found.cause == "cause"

@@ -157,6 +157,23 @@ async def test_who_has_it_open_is_noticed_and_turned_away(url: str, prefix: str,
         assert len([group async for group in alone.groups()]) == 20
 
 
+async def test_the_store_hears_of_subjects_too(url: str, prefix: str, tmp_path: Path) -> None:
+    """What a store had not seen of subjects it is told when they are in other partitions."""
+    path = tmp_path / "t.db"
+    async with manager_over(url, prefix, 4, SQLiteDataStore(path), flush_interval=3600) as manager:
+        for n in range(20):
+            subject = await manager.subject(f"s{n}")
+            subject.set("n", n)
+            await subject.store()
+        await repartition(url, 7, key_prefix=prefix, force=True)
+    async with manager_over(url, prefix, 7, SQLiteDataStore(path)) as manager:
+        await manager.track("g", {})
+    async with manager_over(url, prefix, 7, SQLiteDataStore(path)) as manager:
+        assert await manager.data_cache.measure() == 0
+    async with TrackingManager(data_store=SQLiteDataStore(path)) as alone:
+        assert [(await alone.subject(f"s{n}")).get("n", None) for n in range(20)] == list(range(20))
+
+
 async def test_there_and_back_again(url: str, prefix: str) -> None:
     """From 16 to 32 and back: a manager that slept all the while does not write over what is there."""
     async with manager_over(url, prefix, 16) as sleeper:

@@ -12,9 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from milepost._partitions import partition_of_bytes
 from milepost.backends.redis.client import RedisClient
-from milepost.backends.redis.keys import Keys
+from milepost.backends.redis.keys import Keys, to_text
 from milepost.backends.redis.scripts import Call, script
 from milepost.codec import loads
 from milepost.errors import CacheUnavailable
@@ -201,7 +200,7 @@ class Mover:
         while entries := await self._client.ask(Call(_INDEX, number, (name,), (_PAGE,))):
             by_target: dict[int, list[Any]] = {}
             for n in range(0, len(entries), 2):
-                target = partition_of_bytes(entries[n], self._new.partitions)
+                target = self._new.partition(to_text(entries[n]))
                 by_target.setdefault(target, []).extend((entries[n + 1], entries[n]))
             await _together(
                 self._arrive(target, [(b"ZADD", self._new.of(target, kind), pairs)])

@@ -92,7 +92,8 @@ class Listening:
         finally:
             if pinging is not None:
                 pinging.cancel()
-            await server.give_up(connection)
+                await asyncio.wait([pinging])
+            await server.close_apart(connection)
 
     async def _keep_alive(self, connection: Any) -> None:
         """Ask for a sign of life from time to time; end the connection where there is none."""

@@ -104,7 +104,7 @@ class Server:
             async with asyncio.timeout(self._timeout):
                 replies = await exchange(connection, commands)
         except BaseException:
-            await self.give_up(connection)
+            await self._give_up(connection)
             raise
         self._free.append(connection)
         return replies
@@ -124,7 +124,7 @@ class Server:
         self._lane = self._under_lane = None
         if lane is not None:
             lane.close()
-            await self.give_up(connection)
+            await self._give_up(connection)
 
     async def _connect(self) -> Any:
         connection = self._make()
@@ -135,23 +135,27 @@ class Server:
                 (text,) = await exchange(connection, [(b"INFO",)])
                 await self._on_connected(self, connection, _facts(text))
         except (*DRIVER_ERRORS, TimeoutError) as error:
-            await self.give_up(connection)
+            await self._give_up(connection)
             raise NotSent(error) from error
         except BaseException:
-            await self.give_up(connection)
+            await self._give_up(connection)
             raise
         return connection
 
     async def connect_apart(self) -> Any:
-        """Return a connection for somebody alone, who gives it up in the end.
+        """Return a connection for somebody alone, who hands it back with :meth:`close_apart`.
 
         Raises:
             NotSent: when none could be made.
         """
         return await self._connect()
 
-    async def give_up(self, connection: Any) -> None:
-        """Close a connection."""
+    async def close_apart(self, connection: Any) -> None:
+        """Close a connection that somebody had alone; return when it is closed."""
+        self._connections.discard(connection)
+        await connection.disconnect()
+
+    async def _give_up(self, connection: Any) -> None:
         self._connections.discard(connection)
         await connection.disconnect(nowait=True)
 
@@ -171,7 +175,7 @@ class Server:
             await self._leave_lane()
             free, self._free = self._free, []
             for connection in free:
-                await self.give_up(connection)
+                await self._give_up(connection)
 
     async def aclose(self) -> None:
         """Close all connections."""
