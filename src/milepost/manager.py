@@ -240,6 +240,7 @@ class TrackingManager(Announcer, Life):
                 if isinstance(self._authority, RelayedOutbox):
                     await self._bus.relay_from(self._authority)
                 await self._bus.start()
+                await self._bus.look_at_store()
         except BaseException:
             for adapter in reversed(opened):
                 await adapter.aclose()

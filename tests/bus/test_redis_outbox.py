@@ -211,6 +211,16 @@ async def test_another_redis_is_not_taken_for_the_outbox(redis_server: ValkeySer
         assert [event.type async for event in manager.bus.history()] == ["tracker.added"]
 
 
+async def test_a_bus_may_be_started_before_its_manager(over: Over) -> None:
+    """Its stream is the outbox all the same, and nothing is published twice."""
+    manager = over()
+    await manager.bus.emit("early")
+    async with manager:
+        await manager.add_tracker("u", CountTracker(name="n", target=1))
+        await manager.settle()
+        assert [event.type async for event in manager.bus.history()] == ["early", "tracker.added"]
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_durable_consumer_is_durable_where_the_cache_is_redis(
     when: str, redis_server: ValkeyServer, clock: ManualClock

@@ -202,7 +202,7 @@ class EventBus(Hearing, Consumers, Jobs, LookingBack):
 
     async def _start(self) -> None:
         await self.transport.open(self._clock)
-        self._carries_outbox = self.store is not None and await self.transport.carries(self.store)
+        await self.look_at_store()
         if self._relayed is not None:
             await self._begin_relay(self._relayed)
         self._running = True
@@ -216,6 +216,15 @@ class EventBus(Hearing, Consumers, Jobs, LookingBack):
         carried, self._carried = self._carried, []
         if carried:
             await self.send(carried, inside=True)
+
+    async def look_at_store(self) -> None:
+        """Find out whether the transport's stream is the outbox of the store, which is open now; it was not, perhaps,
+        when the bus was started.
+
+        Raises:
+            BackendUnavailable: when one of them does not answer.
+        """
+        self._carries_outbox = self.store is not None and await self.transport.carries(self.store)
 
     async def relay_from(self, outbox: RelayedOutbox) -> None:
         """Move on what is committed from now on, where the transport's stream is somewhere else than its outbox.

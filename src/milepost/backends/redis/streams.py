@@ -1,4 +1,4 @@
-"""The outbox as a stream of the bus: publishing into it, reading it, looking back, delaying."""
+"""The outbox as a stream of the bus: publishing into it, reading it, looking back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from milepost.backends.redis.onlooking import Onlooker
 from milepost.backends.redis.scripts import Call, script
 from milepost.errors import BackendUnavailable, OutboxFull
 
-__all__ = ["Found", "Published", "Streams", "bus_script", "number_of"]
+__all__ = ["Found", "Published", "Streams", "bus_script", "number_of", "tell_of_lapses"]
 
 _log = logging.getLogger("milepost")
 
@@ -37,7 +37,6 @@ def bus_script(name: str, after: Sequence[str] = ("layout.lua", "stream.lua")) -
 
 
 _APPEND: Final = bus_script("append.lua")
-_RELEASE: Final = bus_script("release.lua")
 _STANDING: Final = bus_script("standing.lua")
 _SEEK: Final = bus_script("seek.lua")
 _CLEAR: Final = bus_script("clear.lua")
@@ -70,7 +69,8 @@ class Streams:
 
     def __init__(self, places: Onlooker, size: int) -> None:
         self._places = places
-        self._size = -(-size // places.keys.partitions)
+        self.size = -(-size // places.keys.partitions)
+        """How many events each partition keeps."""
         self._calls = count()
         self._who = uuid4().bytes[:4]
         self._moment = 0
@@ -101,7 +101,7 @@ class Streams:
         numbers = [self.partition(event.key) for event in events]
         new = [False] * len(events)
         who = self._who + next(self._calls).to_bytes(4, "big")
-        moment = self._moment_here()
+        moment = self.moment_here()
         waiting: list[list[int]] = []
         if self._places.spread:
             by_partition: dict[int, list[int]] = {}
@@ -125,13 +125,13 @@ class Streams:
                 else:
                     for n, flag in zip(group, reply[0], strict=True):
                         new[n] = flag == 0x31
-                    _tell_of_lapses(reply[1:])
+                    tell_of_lapses(reply[1:])
             waiting = again
         if refused is not None:
             raise refused
         return new
 
-    def _moment_here(self) -> str:
+    def moment_here(self) -> str:
         """Return what places events among those of other nodes; one server has a better clock."""
         if not self._places.spread:
             return "-"
@@ -143,7 +143,7 @@ class Streams:
     ) -> Call:
         touched = list(dict.fromkeys(numbers[n] for n in group))
         places = {number: at for at, number in enumerate(touched, 1)}
-        arguments: list[Any] = [self._places.keys.generation, moment, self._size, who, len(group)]
+        arguments: list[Any] = [self._places.keys.generation, moment, self.size, who, len(group)]
         for n in group:
             event = events[n]
             arguments += (places[numbers[n]], n, to_bytes(event.id), event.body)
@@ -258,75 +258,7 @@ class Streams:
                 after = b"(" + last if last else b""
         return [body for _, _, body in sorted(found)]
 
-    # --- delaying -------------------------------------------------------------------------
-
-    async def delay(self, event: Published, due: float) -> None:
-        """Keep an event until it is due."""
-        keys, number = self._places.keys, self.partition(event.key)
-        id = to_bytes(event.id)
-        await self._places.client.ask_all(
-            [
-                Call(None, number, (), (b"HSET", keys.of(number, "x"), id, event.body)),
-                Call(None, number, (), (b"ZADD", keys.of(number, "y"), repr(float(due)), id)),
-            ]
-        )
-
-    async def cancel(self, id: str) -> bool:
-        """Forget a delayed event; return whether it was there."""
-        keys, numbers, encoded = self._places.keys, range(self._places.keys.partitions), to_bytes(id)
-        calls = [Call(None, n, (), (b"ZREM", keys.of(n, "y"), encoded)) for n in numbers]
-        calls += [Call(None, n, (), (b"HDEL", keys.of(n, "x"), encoded)) for n in numbers]
-        replies = await self._places.client.ask_all(calls)
-        return any(replies[: len(numbers)])
-
-    async def release(self, now: float, limit: int) -> list[bytes]:
-        """Move delayed events that are due into the stream; return those that were moved, the earliest first.
-
-        Raises:
-            OutboxFull: when a consumer that refuses to lapse is too far behind.
-        """
-        moved: list[tuple[float, bytes]] = []
-        for group in self._places.groups(range(self._places.keys.partitions)):
-            moved += await self._release(group, now, limit)
-        return [body for _, body in sorted(moved, key=lambda pair: pair[0])]
-
-    async def _release(self, group: Sequence[int], now: float, limit: int) -> Iterable[tuple[float, bytes]]:
-        moment, until = self._moment_here(), repr(float(now))
-
-        async def ask() -> Any:
-            arguments = (self._places.keys.generation, moment, self._size, until, limit)
-            return await self._places.client.ask(self._places.call(_RELEASE, group, arguments))
-
-        reply = await self._places.in_generation(ask)
-        if reply[0] == b"f":
-            raise outbox_full(reply)
-        _tell_of_lapses(reply[2])
-        items = iter(reply[1])
-        return [(float(due), body) for due, body in zip(items, items, strict=True)]
-
-    async def delayed(self, limit: int) -> list[tuple[float, bytes]]:
-        """Return delayed events with the moments they are due, the earliest first."""
-        keys, numbers = self._places.keys, range(self._places.keys.partitions)
-        calls = [
-            Call(None, n, (), (b"ZRANGEBYSCORE", keys.of(n, "y"), b"-inf", b"+inf", b"WITHSCORES", b"LIMIT", 0, limit))
-            for n in numbers
-        ]
-        earliest = sorted(
-            (due, number, id)
-            for number, reply in enumerate(await self._places.client.ask_all(calls))
-            for id, due in _scored(reply)
-        )[:limit]
-        bodies = await self._places.client.ask_all(
-            [Call(None, number, (), (b"HGET", keys.of(number, "x"), id)) for _, number, id in earliest]
-        )
-        return [(due, body) for (due, _, _), body in zip(earliest, bodies, strict=True) if body is not None]
-
-    async def next_due(self) -> float | None:
-        """Return when the next delayed event is due."""
-        keys, numbers = self._places.keys, range(self._places.keys.partitions)
-        calls = [Call(None, n, (), (b"ZRANGE", keys.of(n, "y"), 0, 0, b"WITHSCORES")) for n in numbers]
-        replies = await self._places.client.ask_all(calls)
-        return min((due for reply in replies for _, due in _scored(reply)), default=None)
+    # --- all of it ------------------------------------------------------------------------
 
     async def clear(self) -> None:
         """Forget every event, delayed ones too; consumers stay known."""
@@ -349,20 +281,13 @@ def _pairs(reply: Any) -> Iterable[Any]:
     return reply.items() if isinstance(reply, dict) else reply or ()
 
 
-def _scored(reply: Sequence[Any]) -> list[tuple[bytes, float]]:
-    """Return members with their scores; RESP3 has them in pairs."""
-    if reply and isinstance(reply[0], list):
-        return [(member, float(score)) for member, score in reply]
-    items = iter(reply)
-    return [(member, float(score)) for member, score in zip(items, items, strict=True)]
-
-
 def _moment(position: str) -> tuple[int, int]:
     at, _, number = position.partition("-")
     return int(at), int(number)
 
 
-def _tell_of_lapses(lapses: Sequence[Any]) -> None:
+def tell_of_lapses(lapses: Sequence[Any]) -> None:
+    """Log which consumers have lost events, as a script has replied: name, how many, name, ..."""
     items = iter(lapses)
     for name, lost in zip(items, items, strict=True):
         _log.error("the durable consumer %r was too far behind and lost up to %d events", to_text(name), int(lost))

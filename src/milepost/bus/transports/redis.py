@@ -9,18 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, ClassVar, Final, NamedTuple, Self
+from typing import Any, ClassVar, Final, Self
 
 from milepost._clock import Clock, SystemClock
 from milepost._patterns import pattern_to_regex
 from milepost.backends.redis.consumers import Shares
-from milepost.backends.redis.jobs import FailedRow, FailedRows
+from milepost.backends.redis.delays import Delays
+from milepost.backends.redis.jobs import FailedRows
 from milepost.backends.redis.news import Listening
-from milepost.backends.redis.onlooking import Onlooker, open_onlooker
+from milepost.backends.redis.onlooking import open_onlooker
 from milepost.backends.redis.opening import client_source, host_source, url_source
 from milepost.backends.redis.streams import Found, Published, Streams
 from milepost.bus.envelope import Envelope
-from milepost.bus.transports.base import Batch, Claim, Consumer, Entry, FailedJob, News, Position, Transport
+from milepost.bus.transports.base import Batch, Entry, News, Position
+from milepost.bus.transports.redis_work import Place, RedisWork
 from milepost.codec import dumps
 from milepost.data_caches.redis import RedisDataCache
 from milepost.errors import BackendUnavailable, InvalidDefinition
@@ -33,17 +35,7 @@ _MOST_PARTITIONS: Final = 4096
 _SIZE: Final = 100_000
 
 
-class _Place(NamedTuple):
-    """An open transport's parts."""
-
-    places: Onlooker
-    streams: Streams
-    shares: Shares
-    failed: FailedRows
-    news: Listening
-
-
-class RedisTransport(Transport):
+class RedisTransport(RedisWork):
     """Keeps events in Redis or Valkey, until every durable consumer has passed them: one server, what Sentinel says
     is the master, or a cluster.
 
@@ -104,8 +96,8 @@ class RedisTransport(Transport):
         self._timeout = timeout
         self._patience = patience
         self._allow_eviction = allow_eviction
-        self._at: _Place | None = None
-        self._declared: dict[str, Consumer] = {}
+        self._at: Place | None = None
+        super().__init__()
         self._waiting: list[tuple[list[Published], asyncio.Future[list[bool]]]] = []
         self._appending: asyncio.Task[None] | None = None
 
@@ -163,7 +155,7 @@ class RedisTransport(Transport):
         now = None if isinstance(clock, SystemClock) else clock.time
         streams = Streams(places, self._size)
         news = Listening(places.client, self.key_prefix)
-        self._at = _Place(places, streams, Shares(places, now), FailedRows(places, now), news)
+        self._at = Place(places, streams, Delays(places, streams), Shares(places, now), FailedRows(places, now), news)
         await streams.standing()  # and learn of the generation
 
     async def aclose(self) -> None:
@@ -174,7 +166,7 @@ class RedisTransport(Transport):
             await at.news.aclose()
             await at.places.client.aclose()
 
-    def _opened(self) -> _Place:
+    def _opened(self) -> Place:
         if self._at is None:
             raise BackendUnavailable(f"{self!r} is not open")
         return self._at
@@ -271,104 +263,22 @@ class RedisTransport(Transport):
     # --- delayed events -------------------------------------------------------------------
 
     async def delay(self, envelope: Envelope, due: float) -> None:
-        await self._streams.delay(_published(envelope), due)
+        await self._opened().delays.delay(_published(envelope), due)
         await self._opened().news.tell("work")
 
     async def cancel(self, id: str) -> bool:
-        return await self._streams.cancel(id)
+        return await self._opened().delays.cancel(id)
 
     async def release(self, now: float, limit: int = 100) -> list[Envelope]:
-        return [Envelope.decode(text) for text in await self._streams.release(now, limit)]
+        return [Envelope.decode(text) for text in await self._opened().delays.release(now, limit)]
 
     async def next_due(self) -> float | None:
-        return await self._streams.next_due()
+        return await self._opened().delays.next_due()
 
     async def delayed(self, limit: int = 1000) -> list[tuple[float, Envelope]]:
-        return [(due, Envelope.decode(text)) for due, text in await self._streams.delayed(limit)]
+        return [(due, Envelope.decode(text)) for due, text in await self._opened().delays.delayed(limit)]
 
-    # --- consumers ------------------------------------------------------------------------
-
-    async def declare(self, consumer: Consumer) -> None:
-        await self._opened().shares.declare(
-            consumer.name, consumer.max_lag, consumer.on_lag, at_end=consumer.start == "now"
-        )
-        self._declared[consumer.name] = consumer
-
-    async def forget(self, consumer: str) -> bool:
-        self._declared.pop(consumer, None)
-        return await self._opened().shares.forget(consumer)
-
-    async def beat(self, consumer: str, owner: str, ttl: float, held: Mapping[int, int]) -> tuple[int, set[int]]:
-        members, lost = await self._opened().shares.beat(consumer, owner, ttl, held)
-        if lost or not held:
-            await self._declare_again(consumer)
-        return members, lost
-
-    async def _declare_again(self, name: str) -> None:
-        """Declare a consumer that works here and that Redis does not know any more, because it has lost data."""
-        declared = self._declared.get(name)
-        if declared is not None and not await self._opened().shares.is_known(name):
-            _log.warning("Redis has lost what it knew of the durable consumer %r, which begins anew", name)
-            await self.declare(declared)
-
-    async def claim(self, consumer: str, owner: str, ttl: float, most: int) -> list[Claim]:
-        return [Claim(*taken) for taken in await self._opened().shares.claim(consumer, owner, ttl, most)]
-
-    async def acknowledge(self, consumer: str, done: Mapping[int, tuple[int, Position]]) -> set[int]:
-        return await self._opened().shares.acknowledge(consumer, done)
-
-    async def release_partitions(self, consumer: str, held: Mapping[int, int]) -> None:
-        await self._opened().shares.release(consumer, held)
-
-    async def leave(self, consumer: str, owner: str) -> None:
-        await self._opened().shares.leave(consumer, owner)
-
-    async def lags(self) -> dict[str, int]:
-        return await self._sums(0)
-
-    async def lapsed(self) -> dict[str, int]:
-        return await self._sums(1)
-
-    async def _sums(self, which: int) -> dict[str, int]:
-        sums: dict[str, int] = {}
-        for _, consumers in (await self._streams.standing()).values():
-            for name, numbers in consumers.items():
-                sums[name] = sums.get(name, 0) + numbers[which]
-        return sums
-
-    # --- failed deliveries ----------------------------------------------------------------
-
-    async def put_failed(self, job: FailedJob) -> None:
-        await self._opened().failed.put(
-            FailedRow(
-                job.id,
-                job.handler,
-                job.consumer,
-                job.attempts,
-                job.reason,
-                job.traceback,
-                job.failed_at,
-                job.envelope.encoded(),
-            )
-        )
-
-    async def failed(self, id: str | None = None) -> list[FailedJob]:
-        rows = self._opened().failed
-        return [_job(row) for row in (await rows.all() if id is None else await rows.one(id))]
-
-    async def ask_retry(self, ids: Sequence[str]) -> int:
-        known = await self._opened().failed.ask_retry(ids)
-        await self._opened().news.tell("work")
-        return known
-
-    async def take_retries(self, handlers: Sequence[str], ttl: float) -> list[FailedJob]:
-        return [_job(row) for row in await self._opened().failed.take_retries(handlers, ttl)]
-
-    async def keep_retries(self, ids: Sequence[str], ttl: float) -> None:
-        await self._opened().failed.keep_retries(ids, ttl)
-
-    async def remove_failed(self, ids: Sequence[str]) -> int:
-        return await self._opened().failed.remove(ids)
+    # --- all of it ------------------------------------------------------------------------
 
     async def flush(self) -> None:
         await self._streams.clear()
@@ -406,17 +316,3 @@ def _decoded(found: Found) -> Envelope | None:
 def _in_json(id: str) -> str:
     """Return what an event's JSON has in it that has an id in it."""
     return dumps(id)
-
-
-def _job(row: FailedRow) -> FailedJob:
-    return FailedJob(
-        id=row.id,
-        envelope=Envelope.decode(row.body),
-        handler=row.handler,
-        consumer=row.consumer,
-        attempts=row.attempts,
-        reason=row.reason,
-        traceback=row.traceback,
-        failed_at=row.at,
-        retrying=row.retrying,
-    )
