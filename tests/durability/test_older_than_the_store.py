@@ -20,6 +20,7 @@ from milepost import (
     DataLost,
     MongoDBDataStore,
     RedisDataCache,
+    RedisTransport,
     SQLiteDataStore,
     StoreUnavailable,
     TrackingManager,
@@ -343,14 +344,17 @@ async def test_an_empty_redis_is_noticed_when_nobody_is_left(
     assert "has lost its data" in caplog.text
 
 
-async def test_a_loss_is_told_to_whoever_listens(server: ValkeyServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("durable", [False, True])
+async def test_a_loss_is_told_to_whoever_listens(server: ValkeyServer, tmp_path: Path, durable: bool) -> None:
     """Listeners by code and by class, subscriptions by pattern and handlers of the bus hear of a loss."""
-    async with over(server, SQLiteDataStore(tmp_path / "t.db")) as manager:
+    cache = RedisDataCache("127.0.0.1", server.port)
+    bus = RedisTransport("127.0.0.1", server.port) if durable else None
+    async with TrackingManager(cache, SQLiteDataStore(tmp_path / "t.db"), bus=bus) as manager:
         heard: list[tuple[str, Any]] = []
         manager.add_listener("data.lost", lambda event: heard.append(("code", event)))
         manager.add_listener(DataLost, lambda event: heard.append(("class", event)))
 
-        @manager.bus.on("data.lost")
+        @manager.bus.on("data.lost", durable="audit" if durable else None)
         async def handle(ctx: Any) -> None:
             heard.append(("bus", ctx.event))
 
