@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from milepost import (
     DataLost,
     MongoDBDataStore,
     RedisDataCache,
+    RedisTransport,
     SQLiteDataStore,
     StoreUnavailable,
     TrackingManager,
@@ -318,6 +319,54 @@ async def test_what_a_process_holds_waits_for_the_store(server: ValkeyServer, tm
         assert await counts(manager) == [4] * GROUPS
 
 
+class Interrupted(SQLiteDataStore):
+    """A store in which something happens right after it was read where records stand."""
+
+    happens: Callable[[], Awaitable[None]] | None = None
+
+    async def standings(self, keys: Sequence[str]) -> dict[str, Standing]:
+        found = await super().standings(keys)
+        happens, self.happens = self.happens, None
+        if happens is not None:
+            await happens()
+        return found
+
+
+async def test_what_is_saved_while_it_is_compared_is_not_taken_for_removed(
+    server: ValkeyServer, tmp_path: Path
+) -> None:
+    """The store did not have a group when it was asked, and has it when Redis is told: that is no removal."""
+    async with over(server, SQLiteDataStore(tmp_path / "t.db")) as manager:
+        await manager.add_tracker("g1", CountTracker("n", 100))
+    lone = TrackingManager(
+        RedisDataCache("127.0.0.1", server.port), SQLiteDataStore(tmp_path / "t.db"), flush_interval=3600
+    )
+    await lone.add_tracker("g0", CountTracker("n", 100))
+    await lone.track("g0", {})
+    await asyncio.to_thread(save, server)
+    lone._flusher = None  # it dies before it can flush
+    await lone.aclose()
+    await asyncio.to_thread(restart, server)
+    store = Interrupted(tmp_path / "t.db")
+    cache = RedisDataCache("127.0.0.1", server.port)
+
+    async def flush() -> None:
+        changes = await cache.unsaved(100)
+        await store.save(changes)
+        await cache.saved(changes)
+
+    store.happens = flush
+    told: list[DataLost] = []
+    manager = TrackingManager(cache, store, flush_interval=3600)
+    manager.add_listener(DataLost, told.append)
+    async with manager:
+        await until(lambda: told)
+        assert store.happens is None
+        assert (await counts(manager))[:2] == [1, 0]
+    async with TrackingManager(data_store=SQLiteDataStore(tmp_path / "t.db")) as alone:
+        assert (await counts(alone))[:2] == [1, 0]
+
+
 # --- told -----------------------------------------------------------------------------------
 
 
@@ -343,14 +392,17 @@ async def test_an_empty_redis_is_noticed_when_nobody_is_left(
     assert "has lost its data" in caplog.text
 
 
-async def test_a_loss_is_told_to_whoever_listens(server: ValkeyServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("durable", [False, True])
+async def test_a_loss_is_told_to_whoever_listens(server: ValkeyServer, tmp_path: Path, durable: bool) -> None:
     """Listeners by code and by class, subscriptions by pattern and handlers of the bus hear of a loss."""
-    async with over(server, SQLiteDataStore(tmp_path / "t.db")) as manager:
+    cache = RedisDataCache("127.0.0.1", server.port)
+    bus = RedisTransport("127.0.0.1", server.port) if durable else None
+    async with TrackingManager(cache, SQLiteDataStore(tmp_path / "t.db"), bus=bus) as manager:
         heard: list[tuple[str, Any]] = []
         manager.add_listener("data.lost", lambda event: heard.append(("code", event)))
         manager.add_listener(DataLost, lambda event: heard.append(("class", event)))
 
-        @manager.bus.on("data.lost")
+        @manager.bus.on("data.lost", durable="audit" if durable else None)
         async def handle(ctx: Any) -> None:
             heard.append(("bus", ctx.event))
 

@@ -13,6 +13,7 @@ from milepost import (
     ChangeLogEntry,
     CountLimiter,
     CountTracker,
+    DataLost,
     Event,
     EventBus,
     EventContext,
@@ -100,6 +101,7 @@ async def listening(manager: TrackingManager) -> None:
         async for event in events:
             assert_type(event, TrackerLimited)
     assert_type(manager.subscribe("tracker.*", group="user:*"), Subscription[TrackerEvent])
+    assert_type(manager.subscribe(DataLost), Subscription[DataLost])
     print(shut, shut_later)
 
 

@@ -17,7 +17,8 @@ for n = 1, tonumber(ARGV[2]) do
   if place.generation == ARGV[1] and type(idle) == 'number' and idle >= tonumber(ARGV[3]) then
     local found = redis.call('HMGET', key, 'm', 'c')
     local counter, saved, removed = match(found[1] or '', '^%d+%.(%d+) %S+ %S+ (%S+)(.*)$')
-    if counter and counter == saved and removed == '' then
+    local name = sub(key, #tag + #ARGV[1] + 3)
+    if counter and counter == saved and removed == '' and not doubts(place, tag, name) then
       redis.call('DEL', key, sibling(key, tag, 's'), sibling(key, tag, 'l'))
       if found[2] and #found[2] > 0 then
         local ids = sibling(key, tag, 'c')

@@ -17,16 +17,16 @@ for n = 1, tonumber(ARGV[2]) do
     local numbers = redis.call('HGET', key, 'm')
     if not numbers then
       redis.call('ZREM', unsaved, name)
+    elseif doubts(place, tag, name) then
+      redis.call('ZADD', unsaved, 0, name) -- it is compared with what the store had before: later
     else
       local standing, serial, deadline, saved, removed = match(numbers, '^(%S+) (%S+) (%S+) (%S+)(.*)$')
       local life, counter = match(revision, '^(%d+)%.(%d+)$')
       local life_here, counter_here = match(standing, '^(%d+)%.(%d+)$')
       if life == life_here and above(counter, counter_here) then
-        if not doubts(place, tag, name) then
-          -- the store was told late of what was lost here: what is here goes on above that, and goes there whole
-          standing = life .. '.' .. string.format('%.0f', counter + 1)
-          redis.call('HSET', key, 'm', standing .. ' ' .. serial .. ' ' .. deadline .. ' -' .. removed)
-        end
+        -- the store was told late of what was lost here: what is here goes on above that, and goes there whole
+        standing = life .. '.' .. string.format('%.0f', counter + 1)
+        redis.call('HSET', key, 'm', standing .. ' ' .. serial .. ' ' .. deadline .. ' -' .. removed)
       elseif life == life_here and (saved == '-' or above(counter, saved)) then
         redis.call('HSET', key, 'm', standing .. ' ' .. serial .. ' ' .. deadline .. ' ' .. counter .. removed)
       end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -38,6 +39,7 @@ class Healer:
         self._announce = announce
         self._alarm = Alarm(clock)
         self._alarm.ring()  # something may have been noticed when the cache was opened
+        self._offering = asyncio.Lock()
         self._kept: list[tuple[list[Record], int]] = []
         self._mended = self._behind = 0
         self._settled = Settled(0, 0, True)
@@ -75,17 +77,16 @@ class Healer:
         self._alarm.ring()
 
     async def _offer(self) -> None:
-        while self._kept:
-            whole, epoch = kept = self._kept[0]
-            definitions: dict[str, str] = {}
-            for record in whole:
-                for row in record.rows.values():
-                    if isinstance(row, TrackerSnapshot):
-                        definitions[row.blueprint.hash] = row.blueprint.text
-            mended = await self._cache.mend(whole, definitions, epoch)
-            if kept in self._kept:  # otherwise another task was faster
-                self._kept.remove(kept)
-                self._note(mended)
+        async with self._offering:  # two at once would count what the other did
+            while self._kept:
+                whole, epoch = self._kept[0]
+                definitions: dict[str, str] = {}
+                for record in whole:
+                    for row in record.rows.values():
+                        if isinstance(row, TrackerSnapshot):
+                            definitions[row.blueprint.hash] = row.blueprint.text
+                self._note(await self._cache.mend(whole, definitions, epoch))
+                del self._kept[0]
 
     def _note(self, mended: Mended) -> None:
         self._mended += mended.restored
