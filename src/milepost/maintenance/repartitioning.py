@@ -33,7 +33,7 @@ _SWAP: Final = script("swap.lua", after=())
 
 _MOST: Final = 4096
 _PAGE: Final = 1000
-_LEFT_BEHIND: Final = frozenset("dout" + "iK" + OF_A_RECORD)
+_LEFT_BEHIND: Final = frozenset("dout" + "ikK" + OF_A_RECORD)
 """Kinds of keys that are read, or worth nothing when the events have moved, and deleted at the end."""
 _OF_CONSUMERS: Final = frozenset("Wxy")
 
@@ -303,9 +303,10 @@ class _Repartitioning:
             epoch = max((int(found) for found, *_ in replies if found is not None), default=0)
             epoch = max(epoch + 1, time.time_ns() // 1000)
             await self._become(replace(self._division, generation=generation, epoch=epoch))
-        self._followed = b"1" if any(followed == b"1" for _, _, followed, _ in replies) else b"0"
+        self._followed = b"1" if any(followed == b"1" for _, _, followed, *_ in replies) else b"0"
         self._unharmed = all(
-            server is None or server.decode() == self._identity(n) for n, (*_, server) in enumerate(replies)
+            healing is None and (server is None or server.decode() == self._identity(n))
+            for n, (*_, server, healing) in enumerate(replies)
         )
         names, token = self._both.keys.new, self._division.mover
         await self._client.ask_all(
