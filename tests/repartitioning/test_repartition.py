@@ -6,7 +6,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from milepost import CacheUnavailable, CountTracker, InvalidDefinition, RedisDataCache, SQLiteDataStore, TrackingManager
+from milepost.data_stores.base import RecordChange
 from milepost.errors import StoreLeased
 from milepost.maintenance.repartitioning import repartition
 from tests.repartitioning.contents import Contents, connect, contents, fill, leftovers, manager_over
@@ -245,3 +246,35 @@ async def test_whatever_the_numbers(redis_server: ValkeyServer, numbers: list[in
     for number in numbers[1:]:
         assert (await repartition(url, number, key_prefix=prefix)).done
         same(was, contents(url, prefix, number))
+
+
+class SlowStore(SQLiteDataStore):
+    """Saves, and says so when it is told to."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.saving = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    async def save(self, changes: Sequence[RecordChange]) -> None:
+        await super().save(changes)
+        self.saving.set()
+        await self.may_end.wait()
+
+
+async def test_what_was_being_saved_meanwhile_stays_saved(url: str, prefix: str, tmp_path: Path) -> None:
+    """A manager saves a group while it is turned away: the group stays in the store, and goes on from there."""
+    store = SlowStore(tmp_path / "t.db")
+    async with manager_over(url, prefix, 4, store, flush_interval=0.05) as manager:
+        await manager.add_tracker("g", CountTracker("n", 100))
+        await store.saving.wait()
+        await repartition(url, 8, key_prefix=prefix, force=True)
+        assert list(contents(url, prefix, 8).unsaved) == ["g"]
+        store.may_end.set()
+    async with TrackingManager(data_store=SQLiteDataStore(tmp_path / "t.db")) as alone:
+        assert await alone.get_tracker("g", "n") is not None
+    async with manager_over(url, prefix, 8, SQLiteDataStore(tmp_path / "t.db")) as manager:
+        await manager.track("g", {})
+    async with TrackingManager(data_store=SQLiteDataStore(tmp_path / "t.db")) as alone:
+        found = await alone.get_tracker("g", "n")
+        assert found is not None and found.progress == 1

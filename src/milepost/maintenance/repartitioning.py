@@ -7,6 +7,7 @@ Killed anywhere in between, the same call goes on where it was.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -33,7 +34,9 @@ _SWAP: Final = script("swap.lua", after=())
 
 _MOST: Final = 4096
 _PAGE: Final = 1000
-_LEFT_BEHIND: Final = frozenset("dout" + "iK" + OF_A_RECORD)
+_LOOKS: Final = 4
+_PAUSE: Final = 0.2
+_LEFT_BEHIND: Final = frozenset("dout" + "ikK" + OF_A_RECORD)
 """Kinds of keys that are read, or worth nothing when the events have moved, and deleted at the end."""
 _OF_CONSUMERS: Final = frozenset("Wxy")
 
@@ -209,6 +212,11 @@ class _Repartitioning:
         generation = await self._generation()
         await self._survey(generation)
         self._outcome.live = await self._live()
+        for _ in range(_LOOKS):
+            if not self._outcome.live:
+                break
+            await asyncio.sleep(_PAUSE)  # a server may list a connection for a moment that was closed just now
+            self._outcome.live = await self._live()
         if dry_run:
             return
         if self._outcome.live and not force and not self._outcome.resumed:
@@ -303,9 +311,10 @@ class _Repartitioning:
             epoch = max((int(found) for found, *_ in replies if found is not None), default=0)
             epoch = max(epoch + 1, time.time_ns() // 1000)
             await self._become(replace(self._division, generation=generation, epoch=epoch))
-        self._followed = b"1" if any(followed == b"1" for _, _, followed, _ in replies) else b"0"
+        self._followed = b"1" if any(followed == b"1" for _, _, followed, *_ in replies) else b"0"
         self._unharmed = all(
-            server is None or server.decode() == self._identity(n) for n, (*_, server) in enumerate(replies)
+            healing is None and (server is None or server.decode() == self._identity(n))
+            for n, (*_, server, healing) in enumerate(replies)
         )
         names, token = self._both.keys.new, self._division.mover
         await self._client.ask_all(

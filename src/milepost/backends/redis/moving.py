@@ -201,7 +201,8 @@ class Mover:
             by_target: dict[int, list[Any]] = {}
             for n in range(0, len(entries), 2):
                 target = self._new.partition(to_text(entries[n]))
-                by_target.setdefault(target, []).extend((entries[n + 1], entries[n]))
+                score = b"0" if kind == "u" else entries[n + 1]  # who has taken it to save it is gone
+                by_target.setdefault(target, []).extend((score, entries[n]))
             await _together(
                 self._arrive(target, [(b"ZADD", self._new.of(target, kind), pairs)])
                 for target, pairs in by_target.items()

@@ -9,9 +9,9 @@ from milepost.backends.redis.client import RedisClient
 from milepost.backends.redis.dividing import Division, check_number
 from milepost.backends.redis.errors import driver
 from milepost.backends.redis.opening import Source, open_client
-from milepost.backends.redis.places import Places
+from milepost.backends.redis.places import Places, client_name
 from milepost.backends.redis.scripts import Call, Script
-from milepost.backends.redis.servers import Facts, Server
+from milepost.backends.redis.servers import Facts, Server, exchange
 from milepost.errors import BackendUnavailable, CacheUnavailable
 
 __all__ = ["Onlooker", "open_onlooker"]
@@ -36,6 +36,7 @@ class Onlooker(Places):
         if facts.role == "slave":
             raise driver.ReadOnlyError(f"{server.name} is a replica")
         self._check_eviction(server, facts)
+        _ = await exchange(connection, [(b"CLIENT", b"SETNAME", client_name(self.keys.prefix))])
 
     @property
     def spread(self) -> bool:
@@ -123,6 +124,7 @@ class Onlooker(Places):
             reply = await ask()
             if not isinstance(reply, list) or reply[0] != b"g":
                 return reply
+            await self._agree()  # everything was flushed; or divided anew, and then it is elsewhere
             _ = self.learn(reply[1])
         raise BackendUnavailable(f"Redis at {self.client.name} is being flushed again and again")
 
