@@ -34,7 +34,7 @@ _IDS_MS: Final = 120_000
 _MARKED_MS: Final = 60_000
 _MOST_PARTITIONS: Final = 4096
 _BESIDE_A_URL: Final = frozenset(
-    {"key_prefix", "partitions", "outbox_size", "timeout", "patience", "idle", "allow_eviction"}
+    {"key_prefix", "partitions", "outbox_size", "timeout", "patience", "idle", "max_backlog", "allow_eviction"}
 )
 
 

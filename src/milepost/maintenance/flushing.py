@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from milepost._alarm import Alarm
@@ -46,6 +47,8 @@ class Flusher:
                 await self.flush()
                 await self._cache.let_go()
             except (BackendUnavailable, RecordTooLarge) as error:
+                with suppress(BackendUnavailable):
+                    await self._cache.measure()  # a store may be silent for long, and the backlog grows meanwhile
                 if self.last_error is None:
                     _log.warning("the store is behind by %d groups: %s", self._cache.backlog, error)
                 self.last_error = self._cache.trouble = str(error)
