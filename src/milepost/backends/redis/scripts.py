@@ -1,4 +1,4 @@
-"""Lua scripts: read from beside their adapter, called by their hash."""
+"""Lua scripts: read from beside the cache and the bus's transport, called by their hash."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from typing import Any, Final
 
 __all__ = ["Call", "Script", "script"]
 
-_SHARED: Final = "milepost.data_caches"
-"""Where the scripts of the cache are, and what is put before others."""
+_TEXTS: Final = {
+    file.name: file.read_text("utf-8")
+    for folder in ("data_caches", "bus/transports")
+    for file in files("milepost").joinpath(folder).iterdir()
+    if file.name.endswith(".lua")
+}
+"""All of them at once: whoever is imported later, while a loop runs, reads no files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +34,14 @@ class Script:
     sha: bytes
 
 
-def script(name: str, after: Sequence[str] = ("layout.lua", "record.lua"), package: str = _SHARED) -> Script:
-    """Read a script.
+def script(name: str, after: Sequence[str] = ("layout.lua", "record.lua")) -> Script:
+    """Return a script.
 
     Args:
         name: its file's name.
         after: the files that are put before it.
-        package: what it lies in.
     """
-    before = "".join(files(_SHARED).joinpath(file).read_text("utf-8") for file in after)
-    text = (before + files(package).joinpath(name).read_text("utf-8")).encode()
+    text = "".join(_TEXTS[file] for file in (*after, name)).encode()
     return Script(name, text, sha1(text, usedforsecurity=False).hexdigest().encode())
 
 

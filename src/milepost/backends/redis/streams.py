@@ -32,8 +32,8 @@ _BEFORE_ALL: Final = b"0-0"
 
 
 def bus_script(name: str, after: Sequence[str] = ("layout.lua", "stream.lua")) -> Any:
-    """Read a script of the bus."""
-    return script(name, after, "milepost.bus.transports")
+    """Return a script of the bus."""
+    return script(name, after)
 
 
 _APPEND: Final = bus_script("append.lua")
