@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from milepost.backends.failed import FailedRow
 from milepost.backends.redis.keys import to_bytes, to_text
 from milepost.backends.redis.onlooking import Onlooker
 from milepost.backends.redis.scripts import Call
 from milepost.backends.redis.streams import bus_script
 from milepost.codec import dumps, loads
 
-__all__ = ["FailedRow", "FailedRows"]
+__all__ = ["FailedRows"]
 
 _FAILED: Final = bus_script("failed.lua", after=("layout.lua",))
 _PAGE: Final = 200
-
-
-class FailedRow(NamedTuple):
-    """A job that failed."""
-
-    id: str
-    handler: str
-    consumer: str
-    attempts: int
-    reason: str
-    traceback: str
-    at: float
-    body: str
-    retrying: bool = False
 
 
 class FailedRows:

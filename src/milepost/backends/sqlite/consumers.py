@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
+from milepost.backends.failed import FailedRow
 from milepost.backends.sqlite.streams import last_position
 
 __all__ = [
-    "FailedRow",
     "acknowledge",
     "ask_retry",
     "beat",
@@ -125,29 +124,15 @@ def lapsed(connection: sqlite3.Connection) -> dict[str, int]:
     return dict(connection.execute("SELECT name, lapsed FROM consumers").fetchall())
 
 
-class FailedRow(NamedTuple):
-    """A job that failed."""
-
-    id: str
-    handler: str
-    consumer: str
-    attempts: int
-    reason: str
-    traceback: str
-    at: float
-    body: str
-    state: str
-
-
-_FAILED = "SELECT id, handler, consumer, attempts, reason, traceback, at, body, state FROM failed "
+_FAILED = "SELECT id, handler, consumer, attempts, reason, traceback, at, body, state <> 'failed' FROM failed "
 
 
 def put_failed(connection: sqlite3.Connection, row: FailedRow) -> None:
     """Keep a job that failed."""
     connection.execute(
         "INSERT OR REPLACE INTO failed (id, handler, consumer, attempts, reason, traceback, at, body, state) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        row,
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'failed')",
+        row[:-1],
     )
 
 

@@ -6,7 +6,6 @@ its events are in the stream with the commit that caused them.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
@@ -22,6 +21,7 @@ from milepost.backends.redis.opening import client_source, host_source, url_sour
 from milepost.backends.redis.streams import Found, Published, Streams
 from milepost.bus.envelope import Envelope
 from milepost.bus.transports.base import Batch, Entry, News, Position
+from milepost.bus.transports.gathering import Gathering
 from milepost.bus.transports.redis_work import Place, RedisWork
 from milepost.codec import dumps
 from milepost.data_caches.redis import RedisDataCache
@@ -98,8 +98,7 @@ class RedisTransport(RedisWork):
         self._allow_eviction = allow_eviction
         self._at: Place | None = None
         super().__init__()
-        self._waiting: list[tuple[list[Published], asyncio.Future[list[bool]]]] = []
-        self._appending: asyncio.Task[None] | None = None
+        self._gathering = Gathering(self._append)
 
     @classmethod
     def from_url(cls, url: str, **settings: Any) -> Self:
@@ -159,8 +158,7 @@ class RedisTransport(RedisWork):
         await streams.standing()  # and learn of the generation
 
     async def aclose(self) -> None:
-        if self._appending is not None:
-            await asyncio.wait([self._appending])
+        await self._gathering.settle()
         at, self._at = self._at, None
         if at is not None:
             await at.news.aclose()
@@ -193,34 +191,10 @@ class RedisTransport(RedisWork):
 
     async def append(self, envelopes: Sequence[Envelope]) -> list[bool]:
         _ = self._opened()
-        appended: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(([_published(envelope) for envelope in envelopes], appended))
-        if self._appending is None or self._appending.done():
-            self._appending = asyncio.get_running_loop().create_task(self._append_together())
-        return await appended
+        return await self._gathering.append([_published(envelope) for envelope in envelopes])
 
-    async def _append_together(self) -> None:
-        """Append what waits, all in one round trip; what comes meanwhile goes into the next one."""
-        while self._waiting:
-            group, self._waiting = self._waiting, []
-            events = [event for published, _ in group for event in published]
-            try:
-                new = iter(await self._streams.publish(events))
-            except Exception as error:
-                if len(group) == 1:
-                    _answer(group[0][1], error)
-                else:  # one batch may be refused where another is not
-                    await self._append_each(group)
-                continue
-            for published, appended in group:
-                _answer(appended, [next(new) for _ in published])
-
-    async def _append_each(self, group: Sequence[tuple[list[Published], asyncio.Future[list[bool]]]]) -> None:
-        for published, appended in group:
-            try:
-                _answer(appended, await self._streams.publish(published))
-            except Exception as error:
-                _answer(appended, error)
+    async def _append(self, events: Sequence[Published]) -> list[bool]:
+        return await self._streams.publish(events)
 
     async def read(self, positions: Mapping[int, Position], limit: int) -> Batch:
         reached = dict(positions)
@@ -292,15 +266,6 @@ def _check_whole(name: str, value: Any, most: int) -> None:
 
 def _published(envelope: Envelope) -> Published:
     return Published(envelope.id, envelope.key, envelope.encoded())
-
-
-def _answer(waiting: asyncio.Future[list[bool]], answer: list[bool] | Exception) -> None:
-    if waiting.done():
-        return
-    if isinstance(answer, Exception):
-        waiting.set_exception(answer)
-    else:
-        waiting.set_result(answer)
 
 
 def _decoded(found: Found) -> Envelope | None:

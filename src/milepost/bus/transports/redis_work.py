@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from milepost.backends.redis.consumers import Shares
 from milepost.backends.redis.delays import Delays
-from milepost.backends.redis.jobs import FailedRow, FailedRows
+from milepost.backends.redis.jobs import FailedRows
 from milepost.backends.redis.news import Listening
 from milepost.backends.redis.onlooking import Onlooker
 from milepost.backends.redis.streams import Streams
-from milepost.bus.envelope import Envelope
 from milepost.bus.transports.base import Claim, Consumer, FailedJob, Position, Transport
+from milepost.bus.transports.jobs import job_of, row_of
 
 __all__ = ["Place", "RedisWork"]
 
@@ -99,22 +99,11 @@ class RedisWork(Transport):
     # --- failed deliveries ----------------------------------------------------------------
 
     async def put_failed(self, job: FailedJob) -> None:
-        await self._opened().failed.put(
-            FailedRow(
-                job.id,
-                job.handler,
-                job.consumer,
-                job.attempts,
-                job.reason,
-                job.traceback,
-                job.failed_at,
-                job.envelope.encoded(),
-            )
-        )
+        await self._opened().failed.put(row_of(job))
 
     async def failed(self, id: str | None = None) -> list[FailedJob]:
         rows = self._opened().failed
-        return [_job(row) for row in (await rows.all() if id is None else await rows.one(id))]
+        return [job_of(row) for row in (await rows.all() if id is None else await rows.one(id))]
 
     async def ask_retry(self, ids: Sequence[str]) -> int:
         known = await self._opened().failed.ask_retry(ids)
@@ -122,24 +111,10 @@ class RedisWork(Transport):
         return known
 
     async def take_retries(self, handlers: Sequence[str], ttl: float) -> list[FailedJob]:
-        return [_job(row) for row in await self._opened().failed.take_retries(handlers, ttl)]
+        return [job_of(row) for row in await self._opened().failed.take_retries(handlers, ttl)]
 
     async def keep_retries(self, ids: Sequence[str], ttl: float) -> None:
         await self._opened().failed.keep_retries(ids, ttl)
 
     async def remove_failed(self, ids: Sequence[str]) -> int:
         return await self._opened().failed.remove(ids)
-
-
-def _job(row: FailedRow) -> FailedJob:
-    return FailedJob(
-        id=row.id,
-        envelope=Envelope.decode(row.body),
-        handler=row.handler,
-        consumer=row.consumer,
-        attempts=row.attempts,
-        reason=row.reason,
-        traceback=row.traceback,
-        failed_at=row.at,
-        retrying=row.retrying,
-    )

@@ -6,7 +6,6 @@ with the commit that caused them.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -23,6 +22,8 @@ from milepost.backends.sqlite.client import SQLiteClient
 from milepost.backends.sqlite.opening import IN_MEMORY
 from milepost.bus.envelope import Envelope
 from milepost.bus.transports.base import BEGINNING, Batch, Claim, Consumer, Entry, FailedJob, Position, Transport
+from milepost.bus.transports.gathering import Gathering
+from milepost.bus.transports.jobs import job_of, row_of
 from milepost.data_stores.sqlite import SQLiteDataStore
 from milepost.errors import InvalidDefinition
 
@@ -74,8 +75,7 @@ class SQLiteTransport(Transport):
         self._size = size
         self._client = SQLiteClient(self.path, synchronous, timeout)
         self._clock: Clock = SystemClock()
-        self._waiting: list[tuple[list[streams.Published], asyncio.Future[list[bool]]]] = []
-        self._appending: asyncio.Task[None] | None = None
+        self._gathering = Gathering(self._append)
 
     def __repr__(self) -> str:
         return f"SQLiteTransport({self.path!r})"
@@ -85,8 +85,7 @@ class SQLiteTransport(Transport):
         await self._client.open()
 
     async def aclose(self) -> None:
-        if self._appending is not None:
-            await asyncio.wait([self._appending])
+        await self._gathering.settle()
         await self._client.aclose()
 
     async def carries(self, store: object) -> bool:
@@ -100,28 +99,10 @@ class SQLiteTransport(Transport):
     # --- the stream -----------------------------------------------------------------------
 
     async def append(self, envelopes: Sequence[Envelope]) -> list[bool]:
-        appended: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(([_published(envelope) for envelope in envelopes], appended))
-        if self._appending is None or self._appending.done():
-            self._appending = asyncio.get_running_loop().create_task(self._append_together())
-        return await appended
+        return await self._gathering.append([_published(envelope) for envelope in envelopes])
 
-    async def _append_together(self) -> None:
-        """Append what waits, all in one transaction; what comes meanwhile goes into the next one."""
-        while self._waiting:
-            group, self._waiting = self._waiting, []
-            events = [event for published, _ in group for event in published]
-            try:
-                new = iter(await self._client.write(partial(self._publish, events=events)))
-            except Exception as error:
-                for _, appended in group:
-                    if not appended.done():
-                        appended.set_exception(error)
-                continue
-            for published, appended in group:
-                answer = [next(new) for _ in published]
-                if not appended.done():
-                    appended.set_result(answer)
+    async def _append(self, events: Sequence[streams.Published]) -> list[bool]:
+        return await self._client.write(partial(self._publish, events=events))
 
     def _publish(self, connection: Any, events: Sequence[streams.Published]) -> list[bool]:
         return streams.publish(connection, events, self._clock.time(), self._size)
@@ -238,21 +219,11 @@ class SQLiteTransport(Transport):
     # --- failed deliveries ----------------------------------------------------------------
 
     async def put_failed(self, job: FailedJob) -> None:
-        row = consumers.FailedRow(
-            job.id,
-            job.handler,
-            job.consumer,
-            job.attempts,
-            job.reason,
-            job.traceback,
-            job.failed_at,
-            job.envelope.encoded(),
-            "failed",
-        )
+        row = row_of(job)
         await self._client.write(lambda connection: consumers.put_failed(connection, row))
 
     async def failed(self, id: str | None = None) -> list[FailedJob]:
-        return [_job(row) for row in await self._client.read(lambda connection: consumers.failed(connection, id))]
+        return [job_of(row) for row in await self._client.read(lambda connection: consumers.failed(connection, id))]
 
     async def ask_retry(self, ids: Sequence[str]) -> int:
         return await self._client.write(lambda connection: consumers.ask_retry(connection, ids))
@@ -263,7 +234,7 @@ class SQLiteTransport(Transport):
         rows = await self._client.write(
             lambda connection: consumers.take_retries(connection, handlers, self._clock.time(), ttl)
         )
-        return [_job(row) for row in rows]
+        return [job_of(row) for row in rows]
 
     async def keep_retries(self, ids: Sequence[str], ttl: float) -> None:
         until = self._clock.time() + ttl
@@ -291,20 +262,6 @@ def _decoded(text: str, position: int) -> Envelope | None:
     except ValueError as error:
         _log.error("the event at position %d cannot be read and is passed over: %s", position, error)
         return None
-
-
-def _job(row: consumers.FailedRow) -> FailedJob:
-    return FailedJob(
-        id=row.id,
-        envelope=Envelope.decode(row.body),
-        handler=row.handler,
-        consumer=row.consumer,
-        attempts=row.attempts,
-        reason=row.reason,
-        traceback=row.traceback,
-        failed_at=row.at,
-        retrying=row.state != "failed",
-    )
 
 
 def _number(position: Position) -> int:
