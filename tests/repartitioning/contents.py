@@ -21,6 +21,7 @@ class Contents(NamedTuple):
     unsaved: dict[str, float]
     deadlines: dict[str, float]
     events: dict[str, list[str]]
+    ids: dict[bytes, str]
     definitions: dict[str, str]
 
 
@@ -68,11 +69,11 @@ def contents(url: str, prefix: str, partitions: int) -> Contents:
 def _contents(client: Any, keys: Keys, partitions: int) -> Contents:
     generation = int(client.hget(keys.state(0), "generation"))
     keys = keys.in_generation(generation)
-    found = Contents(defaultdict(dict), {}, {}, defaultdict(list), {})
+    found = Contents(defaultdict(dict), {}, {}, defaultdict(list), {}, {})
     needed: dict[int, set[str]] = defaultdict(set)
     for name in client.scan_iter(match=keys.pattern("?"), count=1000):
         kind, its_generation, key = Keys.parse(name)
-        if kind in ("", "e", "d", "o", "u", "t"):
+        if kind in ("", "e", "d", "i", "o", "u", "t"):
             continue
         assert its_generation == generation, name
         number = keys.partition_by_tag(name)
@@ -99,9 +100,12 @@ def _read_partition(client: Any, keys: Keys, number: int, needed: set[str], foun
         for name, score in client.zrange(keys.of(number, kind), 0, -1, withscores=True):
             assert partition_of(name.decode(), keys.partitions) == number
             index[name.decode()] = score
-    for _, fields in client.xrange(keys.of(number, "o")):
-        text = fields[b"e"].decode()
+    texts = {}
+    for position, fields in client.xrange(keys.of(number, "o")):
+        texts[position] = text = fields[b"e"].decode()
         found.events[json.loads(text)["subject"]].append(text)
+    for id, where in client.hgetall(keys.of(number, "i")).items():
+        found.ids[id] = texts[where[8:]]
 
 
 def leftovers(url: str, prefix: str, before: int, after: int) -> list[bytes]:

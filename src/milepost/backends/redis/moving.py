@@ -51,6 +51,10 @@ class Moved:
     deadlines: int = 0
 
 
+_BY_NOBODY: Final = bytes(8)
+"""Stands for the call that published an event, where none that may be sent again did."""
+
+
 class Entry(NamedTuple):
     """An event in a stream: when, the which of that moment, in which partition; and its fields."""
 
@@ -232,8 +236,11 @@ class Mover:
             line = waiting.setdefault(target, [])
             at = b"%d-%d" % (entry.moment, numbers[target])
             line.append((b"XADD", self._new.of(target, "o"), (at, *entry.fields)))
+            id = dict(zip(entry.fields[::2], entry.fields[1::2], strict=True)).get(b"i")
+            if id is not None:  # so that one that is published once more is known again
+                line.append((b"HSETNX", self._new.of(target, "i"), (id, _BY_NOBODY + at)))
             self._moved.events += 1
-            if len(line) == _PAGE:
+            if len(line) >= _PAGE:
                 await self._arrive(target, waiting.pop(target))
                 self._told()
         for target, line in waiting.items():
