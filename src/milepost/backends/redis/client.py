@@ -98,19 +98,18 @@ class RedisClient:
         replies: list[Any] = [None] * len(calls)
         waiting: Sequence[int] = range(len(calls))
         attempt, until = 0, 0.0
-        while True:
-            waiting = await self._try(calls, waiting, replies)
-            if not waiting:
-                return replies
+        while waiting := await self._try(calls, waiting, replies):
             now = asyncio.get_running_loop().time()
             until = until or now + self._patience
             if now > until:
                 break
             attempt += 1
             await _pause(attempt)
-        for index in waiting:
-            if calls[index].sent and calls[index].in_doubt is not None:
-                replies[index] = CommitUncertain(f"{replies[index]}; whether the commit was applied is not known")
+        for index, call in enumerate(calls):
+            failure = replies[index]
+            if call.sent and call.in_doubt is not None and isinstance(failure, CacheUnavailable):
+                replies[index] = CommitUncertain(f"{failure}; whether the commit was applied is not known")
+                replies[index].__cause__ = failure
         return replies
 
     async def _try(self, calls: Sequence[Call], waiting: Sequence[int], replies: list[Any]) -> list[int]:
@@ -151,6 +150,10 @@ class RedisClient:
             await self._answer_unknown_scripts(server, calls, group, answers)
         except NotSent as error:
             return self._failed(calls, group, error.error, replies, sent=False)
+        except CacheUnavailable as error:  # what was found out with a new connection: this place is not ours any more
+            for index in group:
+                replies[index] = error
+            return []
         except (*DRIVER_ERRORS, TimeoutError) as error:
             return self._failed(calls, group, error, replies, sent=not isinstance(error, driver.BusyLoadingError))
         again: list[int] = []
