@@ -15,6 +15,7 @@ import os
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextvars import copy_context
 from functools import partial
 from itertools import count
 from typing import Any, Final, NamedTuple
@@ -205,7 +206,8 @@ class Committer(OnTheSpot):
             return False
         try:
             round = self._work_out(batch)
-            return posting.post(round.commits, partial(self._posted, round))
+            # the reply comes in the context of whoever opened the connection: listeners would take that for the cause
+            return posting.post(round.commits, partial(copy_context().run, self._posted, round))
         except Exception:  # a round in a task meets it again, and tells those who wait
             return False
 
@@ -504,21 +506,31 @@ class Committer(OnTheSpot):
         self._lines.close()
         self._records = OrderedDict()
         self._find = self._records.get
+        self._wake_idle()
 
     # --- quiet --------------------------------------------------------------------------
 
     async def settle(self) -> None:
-        """Return when no command is on its way."""
+        """Return when no command is on its way.
+
+        Raises:
+            ManagerClosed: when the committer was closed before that.
+        """
         while self._lines or self._rounds or self._delayed:
+            if self._closed:
+                raise ManagerClosed
             if self._idle is None:
                 self._idle = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._idle)
 
     def _note_idle(self) -> None:
-        if self._idle is not None and not self._rounds and not self._lines:
-            if not self._idle.done():
-                self._idle.set_result(None)
-            self._idle = None
+        if not self._rounds and not self._lines:
+            self._wake_idle()
+
+    def _wake_idle(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None and not idle.done():
+            idle.set_result(None)
 
 
 async def _nobody_wants_them(records: Sequence[Record], epoch: int) -> None:
