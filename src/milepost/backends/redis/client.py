@@ -130,17 +130,17 @@ class RedisClient:
             for group in await asyncio.gather(*asked):
                 again += group
         if again:
-            await self._look_again(calls, again, replies)
+            causes = [replies[index].__cause__ for index in again]
+            if any(not isinstance(cause, REFUSED_FOR_NOW) or isinstance(cause, _ELSEWHERE) for cause in causes):
+                await self.look_again()
         return again
 
-    async def _look_again(self, calls: Sequence[Call], again: Sequence[int], replies: Sequence[Any]) -> None:
-        """Find out where things are now, if that may be why calls failed."""
-        causes = [replies[index].__cause__ for index in again]
-        if any(not isinstance(cause, REFUSED_FOR_NOW) or isinstance(cause, _ELSEWHERE) for cause in causes):
-            try:
-                await self.topology.refresh()
-            except (*DRIVER_ERRORS, TimeoutError):
-                return  # the next attempt goes where the last one went
+    async def look_again(self) -> None:
+        """Find out where things are now: that may be why something failed."""
+        try:
+            await self.topology.refresh()
+        except (*DRIVER_ERRORS, TimeoutError):
+            return  # the next attempt goes where the last one went
 
     async def _ask_one(
         self, server: Server, calls: Sequence[Call], group: Sequence[int], replies: list[Any]

@@ -181,7 +181,11 @@ class Decider:
         if kind == b"u":
             return Undecided(CommitUncertain(f"too much has happened to {commit.key!r} since the reply was lost"))
         if kind == b"!":
-            message = f"Redis at {self._name} refused a commit to {commit.key!r}: {reply[1].decode()}"
+            reason = reply[1].decode()
+            if "READONLY" in reason and not reply[2]:  # it was the master: whoever that is now is asked
+                await self._places.client.look_again()
+                return None
+            message = f"Redis at {self._name} refused a commit to {commit.key!r}: {reason}"
             return Undecided(CommitUncertain(message) if reply[2] else self._judged(commit, CacheUnavailable(message)))
         if kind == b"b":
             return Undecided(self._backlog_full(reply[1]))
