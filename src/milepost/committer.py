@@ -214,6 +214,8 @@ class Committer(OnTheSpot):
     def _posted(self, round: _Round, decide: Callable[[], Awaitable[list[Outcome]]] | None) -> None:
         """Take what became of a round that was sent without a task: all is committed, or here is what says more."""
         batch = round.batch
+        if self._closed:
+            return  # those who wait were told, and nobody listens any more
         if decide is None:
             for line, draft, commit in zip(batch.values(), round.drafts, round.commits, strict=True):
                 try:
@@ -221,7 +223,7 @@ class Committer(OnTheSpot):
                 except Exception as error:
                     self._broken(commit.key, line, error)
             self._end_round(batch)
-        elif not self._closed:  # otherwise those who wait were told
+        else:
             _ = self._tasks.spawn(self._see_through(batch, partial(self._decide, round, decide)), "commits")
 
     async def _see_through(self, batch: Batch, work: Callable[[], Awaitable[None]]) -> None:
