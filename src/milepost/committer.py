@@ -371,6 +371,8 @@ class Committer(OnTheSpot):
             again = await self._until_certain(commits, partial(self._commit, commits))
         except BackendUnavailable as error:
             again = [Undecided(error)] * len(lacking)  # the others of the round are decided
+        except RecordTooLarge:
+            return outcomes  # each brings its own then, and whoever needs what is too large is alone with that
         for n, outcome in zip(lacking, again, strict=True):
             outcomes[n] = outcome
         return outcomes
