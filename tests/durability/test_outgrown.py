@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -43,3 +44,28 @@ async def test_the_others_are_saved(redis_server: ValkeyServer, tmp_path: Path) 
         store.has_room = True
         await manager._flusher.flush()
         assert manager.status().backlog == 0
+
+
+class Letting(RedisDataCache):
+    """Counts how often idle groups are looked for."""
+
+    looks = 0
+
+    async def let_go(self) -> None:
+        self.looks += 1
+        await super().let_go()
+
+
+async def test_idle_groups_leave_redis_all_the_same(redis_server: ValkeyServer, tmp_path: Path) -> None:
+    """One group is never saved: what the store has still leaves Redis in time, or that would fill up."""
+    clock = ManualClock()
+    cache = Letting("127.0.0.1", redis_server.port, key_prefix=f"outgrown{next(_prefixes)}")
+    store = Narrow(tmp_path / "t.db")
+    async with TrackingManager(cache, store, clock=clock, flush_interval=1) as manager:
+        await manager.add_tracker("outgrown", CountTracker("n", 10))
+        await clock.advance(1)
+        async with asyncio.timeout(10):
+            while manager.status().store_error is None:
+                await asyncio.sleep(0.01)
+        assert cache.looks == 1
+        store.has_room = True

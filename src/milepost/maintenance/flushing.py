@@ -44,7 +44,11 @@ class Flusher:
         while True:
             await self._alarm.sleep(self._interval)
             try:
-                await self.flush()
+                try:
+                    await self.flush()
+                except RecordTooLarge:
+                    await self._cache.let_go()  # all others are saved
+                    raise
                 await self._cache.let_go()
             except (BackendUnavailable, RecordTooLarge) as error:
                 with suppress(BackendUnavailable):
