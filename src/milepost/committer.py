@@ -218,10 +218,7 @@ class Committer(OnTheSpot):
             return  # those who wait were told, and nobody listens any more
         if decide is None:
             for line, draft, commit in zip(batch.values(), round.drafts, round.commits, strict=True):
-                try:
-                    self._acknowledge(draft, commit, line)
-                except Exception as error:
-                    self._broken(commit.key, line, error)
+                self._acknowledge_or_tell(draft, commit, line)
             self._end_round(batch)
         else:
             _ = self._tasks.spawn(self._see_through(batch, partial(self._decide, round, decide)), "commits")
@@ -270,16 +267,16 @@ class Committer(OnTheSpot):
             for commit in round.commits:
                 self._drop(commit.key)
             raise
-        for line, draft, commit, outcome in zip(
-            round.batch.values(), round.drafts, round.commits, outcomes, strict=True
-        ):
-            try:
-                if isinstance(outcome, Committed):
-                    self._acknowledge(draft, commit, line)
-                else:
+        decided = list(zip(round.batch.values(), round.drafts, round.commits, outcomes, strict=True))
+        for line, draft, commit, outcome in decided:
+            if isinstance(outcome, Committed):
+                self._acknowledge_or_tell(draft, commit, line)
+        for line, draft, commit, outcome in decided:  # for these more has to be asked: the others do not wait for it
+            if not isinstance(outcome, Committed):
+                try:
                     await self._refused(draft, outcome, line)
-            except Exception as error:
-                self._broken(commit.key, line, error)
+                except Exception as error:
+                    self._broken(commit.key, line, error)
 
     async def _until_certain(
         self, commits: Sequence[Commit], decide: Callable[[], Awaitable[list[Outcome]]]
@@ -376,6 +373,13 @@ class Committer(OnTheSpot):
         for n, outcome in zip(lacking, again, strict=True):
             outcomes[n] = outcome
         return outcomes
+
+    def _acknowledge_or_tell(self, draft: Draft, commit: Commit, line: list[Waiting]) -> None:
+        """Take over what is committed; where that fails, tell who waits that it did."""
+        try:
+            self._acknowledge(draft, commit, line)
+        except Exception as error:
+            self._broken(commit.key, line, error)
 
     def _acknowledge(self, draft: Draft, commit: Commit, line: list[Waiting]) -> None:
         """Take over what is committed, and tell who waits."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -169,3 +170,29 @@ async def test_listeners_run_in_the_context_of_who_tracks(redis_server: ValkeySe
     await manager.track("g", {})
     await manager.aclose()
     assert heard == ["nobody"]
+
+
+async def test_who_is_decided_does_not_wait_for_who_is_not(
+    redis_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two groups share a round trip, and one has lost a race: what won there is looked up after the other is told."""
+    cache = cache_at(redis_server.port)
+    other = RedisDataCache("127.0.0.1", redis_server.port, key_prefix=cache.key_prefix)
+    looked_up = asyncio.Event()
+    async with TrackingManager(cache) as manager, TrackingManager(other) as rival:
+        for group in ("lost", "won"):
+            await manager.add_tracker(group, CountTracker("n", 10))
+        await rival.track("lost", {})
+        adopt = manager._committer._adopter.adopt
+
+        async def slowly(*arguments: Any) -> None:
+            await looked_up.wait()
+            await adopt(*arguments)
+
+        monkeypatch.setattr(manager._committer._adopter, "adopt", slowly)
+        both = asyncio.ensure_future(manager.track_many([("lost", {}), ("won", {})]))
+        async with asyncio.timeout(5):
+            while not manager._committer._table.records["won"].rows["n"].progress:
+                await asyncio.sleep(0)
+        looked_up.set()
+        assert [result.dirtied[0].progress for result in await both] == [2, 1]
