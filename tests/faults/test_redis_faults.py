@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from milepost import CacheUnavailable, CommitUncertain, CountTracker, TrackingManager
+from milepost import CacheUnavailable, CommitUncertain, CountTracker, SQLiteDataStore, TrackingManager
 from milepost.backends.redis.keys import Keys, slot_of
 from milepost.data_caches.redis import RedisDataCache
 from milepost.records import Committed, Conflict, Revision
@@ -88,6 +88,30 @@ async def test_a_server_that_is_no_master_any_more_is_left(tmp_path: Path) -> No
             await asyncio.sleep(0.1)
             assert command(server.port, "REPLICAOF", "NO", "ONE") == b"+OK\r\n"
             assert [tracker.progress for tracker in (await tracking).dirtied] == [1]
+    finally:
+        server.stop()
+
+
+async def test_settings_that_become_wrong_stop_nothing_for_good(tmp_path: Path) -> None:
+    """Redis may throw data away since it was connected to last: callers are told so, and when that ends all goes on."""
+    server = ValkeyServer(tmp_path / "redis")
+    server.start()
+    try:
+        store = SQLiteDataStore(tmp_path / "t.db")
+        async with TrackingManager(RedisDataCache("127.0.0.1", server.port), store, flush_interval=0.05) as manager:
+            await manager.add_tracker("g", CountTracker("n", 10))
+            command(server.port, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+            command(server.port, "CLIENT", "KILL", "TYPE", "normal")
+            with pytest.raises(CacheUnavailable, match="throws away progress without a word"):
+                await manager.track("g", {})
+            async with asyncio.timeout(10):
+                while manager.status().store_error is None:
+                    await asyncio.sleep(0.01)
+            command(server.port, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+            assert await manager.track("g", {})
+            async with asyncio.timeout(10):
+                while manager.status().backlog or manager.status().store_error is not None:
+                    await asyncio.sleep(0.01)
     finally:
         server.stop()
 

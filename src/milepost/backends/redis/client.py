@@ -11,7 +11,7 @@ from milepost.backends.redis.errors import DRIVER_ERRORS, REFUSED_FOR_NOW, drive
 from milepost.backends.redis.scripts import Call
 from milepost.backends.redis.servers import NotSent, Server
 from milepost.backends.redis.topology import Topology
-from milepost.errors import CacheUnavailable, CommitUncertain
+from milepost.errors import CacheUnavailable, CommitUncertain, InvalidDefinition
 
 __all__ = ["RedisClient"]
 
@@ -150,9 +150,10 @@ class RedisClient:
             await self._answer_unknown_scripts(server, calls, group, answers)
         except NotSent as error:
             return self._failed(calls, group, error.error, replies, sent=False)
-        except CacheUnavailable as error:  # what was found out with a new connection: this place is not ours any more
+        except (CacheUnavailable, InvalidDefinition) as error:  # found out with a new connection: it cannot be used
+            failure = error if isinstance(error, CacheUnavailable) else CacheUnavailable(str(error))
             for index in group:
-                replies[index] = error
+                replies[index] = failure
             return []
         except (*DRIVER_ERRORS, TimeoutError) as error:
             return self._failed(calls, group, error, replies, sent=not isinstance(error, driver.BusyLoadingError))
