@@ -207,7 +207,8 @@ class Committer(OnTheSpot):
         try:
             round = self._work_out(batch)
             # the reply comes in the context of whoever opened the connection: listeners would take that for the cause
-            return posting.post(round.commits, partial(copy_context().run, self._posted, round))
+            context = copy_context()
+            return posting.post(round.commits, lambda decide: context.run(self._posted, round, decide))
         except Exception:  # a round in a task meets it again, and tells those who wait
             return False
 
