@@ -15,6 +15,7 @@ import os
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextvars import copy_context
 from functools import partial
 from itertools import count
 from typing import Any, Final, NamedTuple
@@ -205,21 +206,22 @@ class Committer(OnTheSpot):
             return False
         try:
             round = self._work_out(batch)
-            return posting.post(round.commits, partial(self._posted, round))
+            # the reply comes in the context of whoever opened the connection: listeners would take that for the cause
+            context = copy_context()
+            return posting.post(round.commits, lambda decide: context.run(self._posted, round, decide))
         except Exception:  # a round in a task meets it again, and tells those who wait
             return False
 
     def _posted(self, round: _Round, decide: Callable[[], Awaitable[list[Outcome]]] | None) -> None:
         """Take what became of a round that was sent without a task: all is committed, or here is what says more."""
         batch = round.batch
+        if self._closed:
+            return  # those who wait were told, and nobody listens any more
         if decide is None:
             for line, draft, commit in zip(batch.values(), round.drafts, round.commits, strict=True):
-                try:
-                    self._acknowledge(draft, commit, line)
-                except Exception as error:
-                    self._broken(commit.key, line, error)
+                self._acknowledge_or_tell(draft, commit, line)
             self._end_round(batch)
-        elif not self._closed:  # otherwise those who wait were told
+        else:
             _ = self._tasks.spawn(self._see_through(batch, partial(self._decide, round, decide)), "commits")
 
     async def _see_through(self, batch: Batch, work: Callable[[], Awaitable[None]]) -> None:
@@ -266,16 +268,16 @@ class Committer(OnTheSpot):
             for commit in round.commits:
                 self._drop(commit.key)
             raise
-        for line, draft, commit, outcome in zip(
-            round.batch.values(), round.drafts, round.commits, outcomes, strict=True
-        ):
-            try:
-                if isinstance(outcome, Committed):
-                    self._acknowledge(draft, commit, line)
-                else:
+        decided = list(zip(round.batch.values(), round.drafts, round.commits, outcomes, strict=True))
+        for line, draft, commit, outcome in decided:
+            if isinstance(outcome, Committed):
+                self._acknowledge_or_tell(draft, commit, line)
+        for line, draft, commit, outcome in decided:  # for these more has to be asked: the others do not wait for it
+            if not isinstance(outcome, Committed):
+                try:
                     await self._refused(draft, outcome, line)
-            except Exception as error:
-                self._broken(commit.key, line, error)
+                except Exception as error:
+                    self._broken(commit.key, line, error)
 
     async def _until_certain(
         self, commits: Sequence[Commit], decide: Callable[[], Awaitable[list[Outcome]]]
@@ -367,9 +369,18 @@ class Committer(OnTheSpot):
             again = await self._until_certain(commits, partial(self._commit, commits))
         except BackendUnavailable as error:
             again = [Undecided(error)] * len(lacking)  # the others of the round are decided
+        except RecordTooLarge:
+            return outcomes  # each brings its own then, and whoever needs what is too large is alone with that
         for n, outcome in zip(lacking, again, strict=True):
             outcomes[n] = outcome
         return outcomes
+
+    def _acknowledge_or_tell(self, draft: Draft, commit: Commit, line: list[Waiting]) -> None:
+        """Take over what is committed; where that fails, tell who waits that it did."""
+        try:
+            self._acknowledge(draft, commit, line)
+        except Exception as error:
+            self._broken(commit.key, line, error)
 
     def _acknowledge(self, draft: Draft, commit: Commit, line: list[Waiting]) -> None:
         """Take over what is committed, and tell who waits."""
@@ -504,21 +515,31 @@ class Committer(OnTheSpot):
         self._lines.close()
         self._records = OrderedDict()
         self._find = self._records.get
+        self._wake_idle()
 
     # --- quiet --------------------------------------------------------------------------
 
     async def settle(self) -> None:
-        """Return when no command is on its way."""
+        """Return when no command is on its way.
+
+        Raises:
+            ManagerClosed: when the committer was closed before that.
+        """
         while self._lines or self._rounds or self._delayed:
+            if self._closed:
+                raise ManagerClosed
             if self._idle is None:
                 self._idle = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._idle)
 
     def _note_idle(self) -> None:
-        if self._idle is not None and not self._rounds and not self._lines:
-            if not self._idle.done():
-                self._idle.set_result(None)
-            self._idle = None
+        if not self._rounds and not self._lines:
+            self._wake_idle()
+
+    def _wake_idle(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None and not idle.done():
+            idle.set_result(None)
 
 
 async def _nobody_wants_them(records: Sequence[Record], epoch: int) -> None:

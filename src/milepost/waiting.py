@@ -70,7 +70,7 @@ class Lines:
         return bool(self._lines or self.away)
 
     def __len__(self) -> int:
-        return sum(map(len, self._lines.values())) + len(self.away)
+        return sum(map(len, self._lines.values())) + sum(map(len, self.away.values()))
 
     def __contains__(self, key: str) -> bool:
         """Whether commands wait for a group."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from milepost import CacheUnavailable, CountTracker, RedisDataCache, TrackingManager
+from milepost import CacheUnavailable, CountTracker, RedisDataCache, SQLiteDataStore, TrackingManager
 from milepost._partitions import partition_of
+from milepost.backends.redis import following
 from milepost.backends.redis.keys import Keys
 from tests.servers.valkey import ValkeyServer
 
@@ -88,3 +90,49 @@ async def test_a_definition_that_cannot_be_put_harms_nobody_else(settings: dict[
         found = await manager.get_tracker("known", "n")
         assert found is not None
         assert found.progress == 2
+
+
+async def test_a_process_remembers_only_so_many_for_its_store(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every group has a definition of its own: the store gets them all, and the process does not keep them all."""
+    monkeypatch.setattr(following, "_MOST_TEXTS", 20)
+    store = SQLiteDataStore(tmp_path / "t.db")
+    async with TrackingManager(RedisDataCache(**settings), store, write="behind") as manager:
+        kept = manager.data_cache._led()._texts  # type: ignore[attr-defined]
+        hashes: set[str] = set()
+        for n in range(60):
+            hashes.add((await manager.add_tracker(f"g{n}", CountTracker(f"n{n}", 5))).blueprint.hash)
+            if n % 7 == 0:
+                assert manager._flusher is not None
+                await manager._flusher.flush()
+                assert len(kept) <= 20
+        await manager._flusher.flush()  # type: ignore[union-attr]
+        assert (await store.definitions(hashes)).keys() == hashes
+
+
+async def test_the_store_is_told_of_definitions_that_are_forgotten_meanwhile(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flush to the store looks some definitions up while a loss makes the process forget those it knew."""
+    async with TrackingManager(
+        RedisDataCache(**settings), SQLiteDataStore(tmp_path / "t.db"), write="behind"
+    ) as manager:
+        led = manager.data_cache._led()  # type: ignore[attr-defined]
+        await manager.add_tracker("a", CountTracker("known", 5))
+        (known,) = await led.unsaved(100)
+        await led.note([known], saved=False)
+        await manager.add_tracker("b", CountTracker("unknown", 5))
+        read = led._reader.definitions
+
+        async def forgetting(hashes: Any) -> dict[str, str]:
+            led.forget()
+            found: dict[str, str] = await read(hashes)
+            return found
+
+        monkeypatch.setattr(led._reader, "definitions", forgetting)
+        changes = await led.unsaved(100)
+        assert {change.key for change in changes} == {"a", "b"}
+        for change in changes:
+            assert change.definitions.keys() == {row.definition_hash for row in change.puts.values()}
+        await led.note(changes, saved=False)

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from milepost import CacheUnavailable, CommitUncertain, CountTracker, TrackingManager
+from milepost import CacheUnavailable, CommitUncertain, CountTracker, SQLiteDataStore, TrackingManager
 from milepost.backends.redis.keys import Keys, slot_of
 from milepost.data_caches.redis import RedisDataCache
 from milepost.records import Committed, Conflict, Revision
@@ -73,6 +74,46 @@ async def test_counts_are_exact_where_replies_are_lost(redis_server: ValkeyServe
             tracker = await manager.get_tracker("g", "n")
             assert tracker is not None
             assert tracker.progress == 400
+
+
+async def test_a_server_that_is_no_master_any_more_is_left(tmp_path: Path) -> None:
+    """It became a replica and kept its connections: who commits looks for the master, for as long as patience lasts."""
+    server = ValkeyServer(tmp_path)
+    server.start()
+    try:
+        async with TrackingManager(RedisDataCache("127.0.0.1", server.port)) as manager:
+            await manager.add_tracker("g", CountTracker("n", 10))
+            assert command(server.port, "REPLICAOF", "127.0.0.1", 1) == b"+OK\r\n"
+            tracking = asyncio.ensure_future(manager.track("g", {}))
+            await asyncio.sleep(0.1)
+            assert command(server.port, "REPLICAOF", "NO", "ONE") == b"+OK\r\n"
+            assert [tracker.progress for tracker in (await tracking).dirtied] == [1]
+    finally:
+        server.stop()
+
+
+async def test_settings_that_become_wrong_stop_nothing_for_good(tmp_path: Path) -> None:
+    """Redis may throw data away since it was connected to last: callers are told so, and when that ends all goes on."""
+    server = ValkeyServer(tmp_path / "redis")
+    server.start()
+    try:
+        store = SQLiteDataStore(tmp_path / "t.db")
+        async with TrackingManager(RedisDataCache("127.0.0.1", server.port), store, flush_interval=0.05) as manager:
+            await manager.add_tracker("g", CountTracker("n", 10))
+            command(server.port, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+            command(server.port, "CLIENT", "KILL", "TYPE", "normal")
+            with pytest.raises(CacheUnavailable, match="throws away progress without a word"):
+                await manager.track("g", {})
+            async with asyncio.timeout(10):
+                while manager.status().store_error is None:
+                    await asyncio.sleep(0.01)
+            command(server.port, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+            assert await manager.track("g", {})
+            async with asyncio.timeout(10):
+                while manager.status().backlog or manager.status().store_error is not None:
+                    await asyncio.sleep(0.01)
+    finally:
+        server.stop()
 
 
 async def test_what_cannot_be_learned_is_uncertain(redis_server: ValkeyServer) -> None:

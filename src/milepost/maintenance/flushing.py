@@ -44,7 +44,11 @@ class Flusher:
         while True:
             await self._alarm.sleep(self._interval)
             try:
-                await self.flush()
+                try:
+                    await self.flush()
+                except RecordTooLarge:
+                    await self._cache.let_go()  # all others are saved
+                    raise
                 await self._cache.let_go()
             except (BackendUnavailable, RecordTooLarge) as error:
                 with suppress(BackendUnavailable):
@@ -58,7 +62,7 @@ class Flusher:
 
         Raises:
             StoreUnavailable: when the store does not answer; what is unsaved stays so.
-            RecordTooLarge: when a group has outgrown what the store can hold; likewise.
+            RecordTooLarge: when a group has outgrown what the store can hold; that stays unsaved, the others are saved.
         """
         async with self._one_at_a_time:  # two at once would save the same events twice
             await self._flush()
@@ -75,23 +79,56 @@ class Flusher:
             await self._cache.flush()  # what was read from the store between the two
 
     async def _flush(self) -> None:
+        too_large: list[RecordChange] = []
+        trouble: RecordTooLarge | None = None
         before = left = await self._cache.measure()
         while left > 0:
             changes = await self._cache.unsaved(min(_BATCH, left))
             if not changes:
                 break
-            await self._save(changes)
+            try:
+                await self._save(changes)
+            except _TooLarge as error:
+                too_large += error.changes
+                trouble = error.trouble
             left -= len(changes)
         if left < before:
             await self._cache.measure()  # the status tells of what is left
+        if trouble is not None:
+            await self._cache.not_saved(too_large)
+            raise trouble
         self.last_error = self._cache.trouble = None
 
     async def _save(self, changes: Sequence[RecordChange]) -> None:
-        try:
-            await self._store.save(changes)
-        except BaseException:
-            await self._cache.not_saved(changes)
-            raise
-        late = await self._cache.saved(changes)
-        if late:
-            await self._store.save(late)
+        """Save a batch, or all of it but what is too large: that must not keep the others from the store."""
+        parts = [changes]
+        too_large: list[RecordChange] = []
+        trouble: RecordTooLarge | None = None
+        while parts:
+            part = parts.pop()
+            try:
+                await self._store.save(part)
+            except RecordTooLarge as error:
+                if len(part) > 1:
+                    parts += (part[len(part) // 2 :], part[: len(part) // 2])
+                else:
+                    too_large += part
+                    trouble = error
+                continue
+            except BaseException:
+                await self._cache.not_saved([change for unsaved in (too_large, part, *parts) for change in unsaved])
+                raise
+            late = await self._cache.saved(part)
+            if late:
+                await self._store.save(late)
+        if trouble is not None:
+            raise _TooLarge(too_large, trouble)
+
+
+class _TooLarge(Exception):
+    """What of a batch the store cannot hold, and what it said of the last of that."""
+
+    def __init__(self, changes: list[RecordChange], trouble: RecordTooLarge) -> None:
+        super().__init__(str(trouble))
+        self.changes = changes
+        self.trouble = trouble

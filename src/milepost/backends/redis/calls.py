@@ -59,15 +59,15 @@ class Notes:
             self.tickets.popitem(last=False)
 
     def doubt(self, commits: Sequence[Commit]) -> None:
-        """Remember that the reply to commits was lost."""
+        """Remember that the reply to commits was lost, for when they are sent again; those that only ask have no id."""
         self.in_doubt.update((commit.id, None) for commit in commits if commit.id)
+        while len(self.in_doubt) > _NOTED:
+            self.in_doubt.popitem(last=False)
 
     def note_doubt(self, commit: Commit, outcome: Outcome) -> None:
-        """Remember commits of which it is not known whether they were applied, for when they are sent again."""
+        """Take note of an outcome: unless it says that nobody knows, a commit is not in doubt any more."""
         if isinstance(outcome, Undecided) and isinstance(outcome.error, CommitUncertain):
-            self.in_doubt[commit.id] = None
-            if len(self.in_doubt) > _NOTED:
-                self.in_doubt.popitem(last=False)
+            self.doubt([commit])
         elif self.in_doubt:
             self.in_doubt.pop(commit.id, None)
 
@@ -104,7 +104,7 @@ class RecordCalls:
         Returns:
             Whether they were sent. They have to take the longer way to a cluster, and while there is no connection.
         """
-        if self._spread or notes.in_doubt:
+        if self._spread or (notes.in_doubt and any(commit.id in notes.in_doubt for commit in commits)):
             return False
         lane = self._client.topology.server_of(0).open_lane
         if lane is None:
@@ -130,25 +130,24 @@ class RecordCalls:
     def _commit_call(self, keys: Keys, commits: Sequence[tuple[Commit, str]], notes: Notes) -> Call:
         first = (keys.generation, notes.window, *self._settings, len(commits))
 
-        def arguments(*, resent: bool) -> Sequence[Any]:
+        def arguments() -> Sequence[Any]:
             tickets, doubts = notes.tickets, notes.in_doubt
             encoded: list[Any] = [*first]
             for commit, moment in commits:
-                encode_commit(
-                    encoded,
-                    commit,
-                    tickets.get(commit.key, "-") if tickets else "-",
-                    moment,
-                    in_doubt=resent or (bool(doubts) and commit.id in doubts),
-                )
+                ticket = tickets.get(commit.key, "-") if tickets else "-"
+                encode_commit(encoded, commit, ticket, moment, in_doubt=bool(doubts) and commit.id in doubts)
             return encoded
+
+        def once_more() -> Sequence[Any]:
+            notes.doubt([commit for commit, _ in commits])
+            return arguments()
 
         return Call(
             COMMIT,
             keys.partition(commits[0][0].key) if self._spread else 0,
             self._names(keys, [commit.key for commit, _ in commits]),
-            arguments(resent=False),
-            in_doubt=lambda: arguments(resent=True),
+            arguments(),
+            in_doubt=once_more,
         )
 
     def _next_moment(self, commit: Commit) -> str:

@@ -11,7 +11,7 @@ from milepost.backends.redis.errors import DRIVER_ERRORS, REFUSED_FOR_NOW, drive
 from milepost.backends.redis.scripts import Call
 from milepost.backends.redis.servers import NotSent, Server
 from milepost.backends.redis.topology import Topology
-from milepost.errors import CacheUnavailable, CommitUncertain
+from milepost.errors import CacheUnavailable, CommitUncertain, InvalidDefinition
 
 __all__ = ["RedisClient"]
 
@@ -98,19 +98,18 @@ class RedisClient:
         replies: list[Any] = [None] * len(calls)
         waiting: Sequence[int] = range(len(calls))
         attempt, until = 0, 0.0
-        while True:
-            waiting = await self._try(calls, waiting, replies)
-            if not waiting:
-                return replies
+        while waiting := await self._try(calls, waiting, replies):
             now = asyncio.get_running_loop().time()
             until = until or now + self._patience
             if now > until:
                 break
             attempt += 1
             await _pause(attempt)
-        for index in waiting:
-            if calls[index].sent and calls[index].in_doubt is not None:
-                replies[index] = CommitUncertain(f"{replies[index]}; whether the commit was applied is not known")
+        for index, call in enumerate(calls):
+            failure = replies[index]
+            if call.sent and call.in_doubt is not None and isinstance(failure, CacheUnavailable):
+                replies[index] = CommitUncertain(f"{failure}; whether the commit was applied is not known")
+                replies[index].__cause__ = failure
         return replies
 
     async def _try(self, calls: Sequence[Call], waiting: Sequence[int], replies: list[Any]) -> list[int]:
@@ -131,17 +130,17 @@ class RedisClient:
             for group in await asyncio.gather(*asked):
                 again += group
         if again:
-            await self._look_again(calls, again, replies)
+            causes = [replies[index].__cause__ for index in again]
+            if any(not isinstance(cause, REFUSED_FOR_NOW) or isinstance(cause, _ELSEWHERE) for cause in causes):
+                await self.look_again()
         return again
 
-    async def _look_again(self, calls: Sequence[Call], again: Sequence[int], replies: Sequence[Any]) -> None:
-        """Find out where things are now, if that may be why calls failed."""
-        causes = [replies[index].__cause__ for index in again]
-        if any(not isinstance(cause, REFUSED_FOR_NOW) or isinstance(cause, _ELSEWHERE) for cause in causes):
-            try:
-                await self.topology.refresh()
-            except (*DRIVER_ERRORS, TimeoutError):
-                return  # the next attempt goes where the last one went
+    async def look_again(self) -> None:
+        """Find out where things are now: that may be why something failed."""
+        try:
+            await self.topology.refresh()
+        except (*DRIVER_ERRORS, TimeoutError):
+            return  # the next attempt goes where the last one went
 
     async def _ask_one(
         self, server: Server, calls: Sequence[Call], group: Sequence[int], replies: list[Any]
@@ -151,6 +150,11 @@ class RedisClient:
             await self._answer_unknown_scripts(server, calls, group, answers)
         except NotSent as error:
             return self._failed(calls, group, error.error, replies, sent=False)
+        except (CacheUnavailable, InvalidDefinition) as error:  # found out with a new connection: it cannot be used
+            failure = error if isinstance(error, CacheUnavailable) else CacheUnavailable(str(error))
+            for index in group:
+                replies[index] = failure
+            return []
         except (*DRIVER_ERRORS, TimeoutError) as error:
             return self._failed(calls, group, error, replies, sent=not isinstance(error, driver.BusyLoadingError))
         again: list[int] = []

@@ -91,17 +91,20 @@ class Decider:
         waiting: Sequence[int] = range(len(commits))
         if replies is not None:
             waiting = await self._understand(commits, waiting, replies, outcomes)
+        trouble = CacheUnavailable(f"Redis at {self._name} is being flushed again and again")
         for attempt in range(_TRIES):
             if not waiting:
                 break
-            if attempt or replies is not None:
-                await self._places.refresh()
-            waiting = await self._try(commits, waiting, outcomes)
+            try:
+                if attempt or replies is not None:
+                    await self._places.refresh()
+                waiting = await self._try(commits, waiting, outcomes)
+            except CacheUnavailable as error:  # of what is decided already its callers are told
+                trouble = error
+                break
         decided = [
-            Undecided(CacheUnavailable(f"Redis at {self._name} is being flushed again and again"))
-            if outcome is None
-            else outcome
-            for outcome in outcomes
+            Undecided(self._judged(commits[n], trouble)) if outcome is None else outcome
+            for n, outcome in enumerate(outcomes)
         ]
         errors = [outcome.error for outcome in decided if isinstance(outcome, Undecided)]
         if errors and len(errors) == len(commits):
@@ -140,7 +143,10 @@ class Decider:
             else:
                 outcome = outcome_of(reply)
                 if outcome is None:
-                    outcome = await self._look_closer(commits[n], reply)
+                    try:
+                        outcome = await self._look_closer(commits[n], reply)
+                    except CacheUnavailable as error:
+                        outcome = Undecided(self._judged(commits[n], error))
             if outcome is None:
                 again.append(n)
             else:
@@ -153,7 +159,9 @@ class Decider:
         return again
 
     def _judged(self, commit: Commit, error: CacheUnavailable) -> CacheUnavailable:
-        """Return what an absent reply means: nothing was changed, unless the commit had been sent before."""
+        """Return what an absent reply means: nothing was changed, unless the commit may have been applied."""
+        if not commit.id:  # it would have changed nothing
+            return error.__cause__ if isinstance(error.__cause__, CacheUnavailable) else error
         if commit.id not in self._notes.in_doubt or isinstance(error, CommitUncertain):
             return error
         uncertain = CommitUncertain(f"{error}; whether the commit was applied is not known")
@@ -173,8 +181,12 @@ class Decider:
         if kind == b"u":
             return Undecided(CommitUncertain(f"too much has happened to {commit.key!r} since the reply was lost"))
         if kind == b"!":
-            message = f"Redis at {self._name} refused a commit to {commit.key!r}: {reply[1].decode()}"
-            return Undecided(CommitUncertain(message) if reply[2] else CacheUnavailable(message))
+            reason = reply[1].decode()
+            if "READONLY" in reason and not reply[2]:  # it was the master: whoever that is now is asked
+                await self._places.client.look_again()
+                return None
+            message = f"Redis at {self._name} refused a commit to {commit.key!r}: {reason}"
+            return Undecided(CommitUncertain(message) if reply[2] else self._judged(commit, CacheUnavailable(message)))
         if kind == b"b":
             return Undecided(self._backlog_full(reply[1]))
         if kind == b"e":

@@ -33,6 +33,8 @@ _PAGE: Final = 500
 _LOOKS: Final = 8
 """How often idle records are looked for in the time after which they may go."""
 _SHORTEST_PAUSE: Final = 1000
+_MOST_TEXTS: Final = 100_000
+"""Definitions that are remembered, so that they are not read again for each record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,31 +187,26 @@ class Following:
                 record = await self._reader.large_record(key) if reply[0] == b"l" else record_of(reply)
                 if record is not None:
                     found.append((key, record, record.state))
-        await self._learn(row for _, record, _ in found if record is not None for row in record.rows.values())
-        return [self._change(key, record, state) for key, record, state in found]
-
-    async def _learn(self, rows: Iterable[str]) -> None:
-        """Read the definitions that rows need and that are not known yet."""
-        unknown = {hash for row in rows if (hash := hash_in(row)) is not None and hash not in self._texts}
-        if unknown:
-            self._texts.update(await self._reader.definitions(unknown))
-
-    def _change(self, key: str, record: LoadedRecord | None, state: RecordState) -> RecordChange:
-        rows = {} if record is None else {name: TextRow(name, text) for name, text in record.rows.items()}
-        hashes = {row.definition_hash for row in rows.values()}
-        return RecordChange(
-            key=key,
-            revision=state.revision or Revision(0, 0),
-            serial=state.serial,
-            deadline=state.deadline,
-            puts=rows,
-            drops=() if record is None else record.drops,
-            whole=record is None or record.whole,
-            removed=record is None,
-            seen=() if record is None else record.seen,
-            events=(),
-            definitions={hash: self._texts[hash] for hash in hashes if hash in self._texts},
+        texts = await self._texts_for(
+            row for _, record, _ in found if record is not None for row in record.rows.values()
         )
+        return [_change(key, record, state, texts) for key, record, state in found]
+
+    async def _texts_for(self, rows: Iterable[str]) -> dict[str, str]:
+        """Return the definitions that rows need; those that are not known are read."""
+        hashes = {hash for row in rows if (hash := hash_in(row)) is not None}
+        texts = {hash: self._texts[hash] for hash in hashes if hash in self._texts}
+        if len(texts) < len(hashes):
+            unknown = await self._reader.definitions(hashes - texts.keys())
+            self._know(unknown)
+            texts |= unknown
+        return texts
+
+    def _know(self, texts: Mapping[str, str]) -> None:
+        """Remember definitions, as long as there are not too many."""
+        if len(self._texts) + len(texts) > _MOST_TEXTS:
+            self._texts.clear()
+        self._texts.update(texts)
 
     async def note(self, changes: Sequence[RecordChange], *, saved: bool) -> list[RecordChange]:
         """Note what the store has confirmed, or did not take; return what has to be taken back from it."""
@@ -275,7 +272,7 @@ class Following:
         if where:
             texts = await self._store.definitions(where)
             await self._reader.put_definitions(texts, where)
-            self._texts.update(texts)
+            self._know(texts)
 
     def forget(self) -> None:
         """Forget which definitions are known: Redis has lost them."""
@@ -303,6 +300,24 @@ class Following:
             for start in range(0, len(page), _PAGE):
                 gone += sum(await self._each(_EVICT, page[start : start + _PAGE], (int(idle), self._ids_ms)))
         return gone
+
+
+def _change(key: str, record: LoadedRecord | None, state: RecordState, texts: Mapping[str, str]) -> RecordChange:
+    rows = {} if record is None else {name: TextRow(name, text) for name, text in record.rows.items()}
+    hashes = {row.definition_hash for row in rows.values()}
+    return RecordChange(
+        key=key,
+        revision=state.revision or Revision(0, 0),
+        serial=state.serial,
+        deadline=state.deadline,
+        puts=rows,
+        drops=() if record is None else record.drops,
+        whole=record is None or record.whole,
+        removed=record is None,
+        seen=() if record is None else record.seen,
+        events=(),
+        definitions={hash: texts[hash] for hash in hashes if hash in texts},
+    )
 
 
 def _taken_back(change: RecordChange) -> RecordChange:
