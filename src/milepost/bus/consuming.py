@@ -305,6 +305,8 @@ class DurableConsumer:
         if room <= 0 or not wanted or self._stopping:
             return False
         batch = await self._transport.read({number: one.read_to for number, one in wanted.items()}, room)
+        if self._stopping:
+            return False  # a handler that began now would be cancelled halfway
         self._take(batch, wanted)
         return bool(batch.entries)
 
