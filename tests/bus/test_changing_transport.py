@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from itertools import count
 
 import pytest
@@ -11,6 +12,7 @@ from milepost import (
     BackendUnavailable,
     Consumer,
     CountTracker,
+    Event,
     EventBus,
     EventContext,
     MemoryTransport,
@@ -19,6 +21,7 @@ from milepost import (
     TrackingManager,
 )
 from milepost._clock import Clock
+from milepost.bus.envelope import Envelope
 from milepost.testing import ManualClock
 from tests.servers.valkey import ValkeyServer
 
@@ -213,4 +216,35 @@ async def test_what_is_published_during_the_start_comes_after_what_was_carried(c
     await bus.settle()
     assert heard == ["first", "second"]
     assert (await bus.status()).lags.keys() == {"a", "b"}
+    await bus.aclose()
+
+
+class Silent(SlowTransport):
+    """Does not answer when something is appended, and is not in this process."""
+
+    async def append(self, envelopes: Sequence[Envelope]) -> list[bool]:
+        raise BackendUnavailable("not now")
+
+
+async def test_what_waits_for_a_transport_is_carried_to_the_next(clock: ManualClock) -> None:
+    """Tracker events that the former transport would not take are heard on the next one."""
+    heard: list[str] = []
+    silent = Silent()
+    silent.may_go_on.set()
+    bus = EventBus(silent, clock=clock)
+    bus._immediate = None
+
+    @bus.on("*")
+    async def handler(ctx: EventContext) -> None:
+        heard.append(ctx.event_type)
+
+    await bus.start()
+    for name in ("first", "second"):
+        bus.hear([Event(name, subject="s")])
+        await asyncio.sleep(0.01)
+    bus.use(MemoryTransport())
+    await bus.start()
+    await clock.advance(1)
+    await bus.settle()
+    assert sorted(heard) == ["first", "second"]
     await bus.aclose()

@@ -178,6 +178,7 @@ class EventBus(Hearing, Consumers, Jobs, LookingBack):
             self._former.append((self._lines, self._tasks))
         else:
             carried += self._carried
+        carried += [(one, None) for one in self._outgoing]
         for task in (self._keeping, self._relaying):
             if task is not None:
                 task.cancel()
