@@ -41,9 +41,13 @@ class Alarm:
         self._rung = False
 
     async def _race(self, seconds: float, woken: asyncio.Future[None]) -> None:
-        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
+        sleeping = asyncio.ensure_future(self._sleep_until(self._clock.time() + seconds, seconds))
         try:
             await asyncio.wait({sleeping, woken}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             sleeping.cancel()
             await asyncio.wait({sleeping})
+
+    async def _sleep_until(self, moment: float, at_most: float) -> None:
+        """Sleep; the clock may have moved on since that was decided."""
+        await self._clock.sleep(min(at_most, moment - self._clock.time()))

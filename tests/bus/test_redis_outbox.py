@@ -23,6 +23,7 @@ from milepost.bus.envelope import Enclosed, Envelope
 from milepost.records import Commit, Committed, Revision
 from milepost.subjects.rows import SubjectRow
 from milepost.testing import ManualClock
+from milepost.testing.suites.transports import eventually
 from tests.servers.valkey import ValkeyCluster, ValkeyServer
 
 _prefixes = count()
@@ -184,6 +185,24 @@ async def test_flush_forgets_events_and_keeps_consumers(over: Over) -> None:
         await other.settle()
         await other.settle()
         assert heard == ["before", "after"]
+
+
+async def test_what_is_delayed_after_a_flush_is_delivered(over: Over, clock: ManualClock) -> None:
+    """A process that does nothing but delay events need not know that another one has deleted all data."""
+    async with over() as manager, over() as other:
+        await other.bus.start()
+        await manager.add_tracker("u", CountTracker(name="n", target=1))
+        await manager.flush(confirm=True)
+        await other.bus.emit("later", "s", delay=60)
+    heard: list[str] = []
+    async with over() as manager:
+
+        @manager.bus.on("later", durable="d")
+        async def handler(ctx: EventContext) -> None:
+            heard.append(ctx.subject.name)
+
+        await clock.advance(61)
+        await eventually(lambda: heard == ["s"])
 
 
 async def test_the_number_of_partitions_is_agreed_upon(redis_server: ValkeyServer, clock: ManualClock) -> None:

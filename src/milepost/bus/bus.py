@@ -118,6 +118,7 @@ class EventBus(Hearing, Consumers, Jobs, LookingBack):
         self.subjects: SubjectSource | None = None
         """Where the ``ctx.subject`` of handlers comes from; None where subjects have names and nothing else."""
         self._streams = ()
+        self._starting = None
         self._former: list[tuple[Lines[Envelope | Again], Tasks]] = []
         self.store: object = None
         """Where tracking has its outbox, which may be the transport's stream: the store, or a cache that decides."""
@@ -150,7 +151,6 @@ class EventBus(Hearing, Consumers, Jobs, LookingBack):
         self._is_sending = False
         self._running = False
         self._closed = False
-        self._starting = None
         self._note_shape()
         self._carried: list[tuple[Envelope, float | None]] = []
         """Events that were published before this transport was there."""
@@ -175,10 +175,15 @@ class EventBus(Hearing, Consumers, Jobs, LookingBack):
             carried += [(one, None) for one in self._lines.drop(lambda _: True) if isinstance(one, Envelope)]
             if self._immediate is not None:
                 carried += self._immediate.take_delayed()
-            for task in (self._keeping, self._relaying):
-                if task is not None:
-                    task.cancel()
             self._former.append((self._lines, self._tasks))
+        else:
+            carried += self._carried
+        carried += [(one, None) for one in self._outgoing]
+        for task in (self._keeping, self._relaying):
+            if task is not None:
+                task.cancel()
+        if self._starting is not None and self._starting.done():
+            self._starting = None
         self._arrange(transport, retry)
         self._carried = carried
         self._durable = durable
@@ -201,21 +206,35 @@ class EventBus(Hearing, Consumers, Jobs, LookingBack):
             self._take_offer()
 
     async def _start(self) -> None:
-        await self.transport.open(self._clock)
-        await self.look_at_store()
-        if self._relayed is not None:
-            await self._begin_relay(self._relayed)
+        await self._open()
         self._running = True
-        for consumer in self._declared.values():
-            await self.transport.declare(consumer)
         for name in {handler.durable for handler in self._table.handlers() if handler.durable}:
             self._consume(name)
         self._note_shape()
         if self.transport.lasting:
             self._keep_delays()
-        carried, self._carried = self._carried, []
-        if carried:
-            await self.send(carried, inside=True)
+
+    async def _open(self) -> None:
+        """Connect; where another transport is chosen meanwhile, go on with that one."""
+        while True:
+            transport = self.transport
+            try:
+                await transport.open(self._clock)
+                await self.look_at_store()
+                if self._relayed is not None:
+                    await self._begin_relay(self._relayed)
+                for consumer in list(self._declared.values()):
+                    await transport.declare(consumer)
+                self._prepare()  # a durable handler may have come meanwhile
+                if transport is self.transport:
+                    carried, self._carried = self._carried, []
+                    if carried:  # first: what is published from now on comes after it
+                        await self._send_on(carried)
+                    return
+            except BaseException:
+                await transport.aclose()
+                raise
+            await transport.aclose()
 
     async def look_at_store(self) -> None:
         """Find out whether the transport's stream is the outbox of the store, which is open now; it was not, perhaps,
@@ -255,6 +274,9 @@ class EventBus(Hearing, Consumers, Jobs, LookingBack):
             RuntimeError: in a handler, which would wait for itself.
         """
         self.refuse_from_handler("aclose()")
+        if self._carried and not self._closed:
+            with suppress(BackendUnavailable):
+                await self.start()  # to handle what was published before it got this transport
         self._closed = True
         if self._starting is not None:
             await asyncio.wait([self._starting])

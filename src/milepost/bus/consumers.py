@@ -27,10 +27,8 @@ class Consumers(BusParts):
         self._note_declared(consumer)
         if consumer.name in self._consumers:
             self._consumers[consumer.name].settings = consumer
-        if self._running:
-            await self.transport.declare(consumer)
-        else:
-            await self.start()
+        await self.start()
+        await self.transport.declare(consumer)  # the start may have been past that already
 
     def _note_declared(self, consumer: Consumer) -> None:
         self._declared[consumer.name] = consumer

@@ -263,8 +263,12 @@ class DurableConsumer:
             await self._bus.send([(envelope, None)], inside=True)
 
     async def _give_back(self) -> None:
-        """Give up those partitions that others should have and of which nothing is in flight."""
-        free = [one for one in self._partitions.values() if one.giving_up and not one.flights]
+        """Give up those partitions that others should have and of which all is done and acknowledged."""
+        free = [
+            one
+            for one in self._partitions.values()
+            if one.giving_up and not one.flights and one.done_to == one.acknowledged
+        ]
         if free:
             for partition in free:
                 self._partitions.pop(partition.number, None)
@@ -301,6 +305,8 @@ class DurableConsumer:
         if room <= 0 or not wanted or self._stopping:
             return False
         batch = await self._transport.read({number: one.read_to for number, one in wanted.items()}, room)
+        if self._stopping:
+            return False  # a handler that began now would be cancelled halfway
         self._take(batch, wanted)
         return bool(batch.entries)
 

@@ -42,6 +42,8 @@ class Envelope:
     depth = 0
     metadata: dict[str, Any] = EMPTY
     change: dict[str, Any] | None = None
+    committed = False
+    """Whether it is in the outbox of what decides commits, where that keeps one."""
     _event: Event | None = None
 
     def __init__(self, id: str, type: str, subject: str | None, data: dict[str, Any], time: float) -> None:

@@ -30,7 +30,8 @@ class Hearing(Publishing):
         self._carries_outbox = False
         """Whether the transport's stream is the outbox that tracking writes, so that its events are there already."""
         self._outgoing: deque[Envelope] = deque()
-        """Those that are on their way to a transport that is somewhere else than their outbox."""
+        """Those that are on their way to a transport that is somewhere else than their outbox; or may be, while it is
+        not open."""
         self._is_sending = False
 
     def hear(self, events: Sequence[Event | Enclosed]) -> None:
@@ -51,9 +52,11 @@ class Hearing(Publishing):
                 self._accept(envelope)
                 self._relay.ring()
             elif self._immediate is not None:
+                envelope.committed = in_outbox  # for a transport that comes after this one
                 if self._immediate.append_now(envelope) or not isinstance(event, Enclosed):
                     self._accept(envelope)
             else:
+                envelope.committed = in_outbox
                 self._outgoing.append(envelope)
                 if not self._is_sending:
                     self._is_sending = True
@@ -65,15 +68,14 @@ class Hearing(Publishing):
             await self.start()
             while self._outgoing:
                 batch = [self._outgoing.popleft() for _ in range(min(len(self._outgoing), _BATCH))]
-                new = await self._persistently(batch)
-                self._accept_all([envelope for envelope, is_new in zip(batch, new, strict=True) if is_new])
+                self._accept_all(await self._persistently(batch))
         finally:
             self._is_sending = False
 
-    async def _persistently(self, batch: Sequence[Envelope]) -> list[bool]:
+    async def _persistently(self, batch: Sequence[Envelope]) -> list[Envelope]:
         while True:
             try:
-                return await self.transport.append(batch)
+                return await self._append(batch)
             except BackendUnavailable as error:
                 _log.warning("tracker events wait for their transport: %s", error)
                 await self._clock.sleep(_PAUSE_AFTER_TROUBLE)

@@ -43,6 +43,7 @@ class BusParts(Life):
     authority: object
     _immediate: ImmediateTransport | None
     _relay: Relay | None
+    _carries_outbox: bool
     _clock: Clock
     _pace: Pace
     _capacity: int

@@ -211,7 +211,7 @@ class Publishing(Registering, BusParts):
         Raises:
             QueueOverflow: when handlers emit far more than can be handled.
         """
-        if not self._running and not (inside and not self._tasks.closed):
+        if not self._running and not (inside and self._closed and not self._tasks.closed):
             await self.start()
         if not inside:
             await self._lines.room(self._capacity)
@@ -219,18 +219,32 @@ class Publishing(Registering, BusParts):
                 await stream.room()
         else:
             self._refuse_too_many()
+        before = self._published
+        await self._send_on(envelopes)
+        if not inside and before // _EMITS_PER_BREATH != self._published // _EMITS_PER_BREATH:
+            await asyncio.sleep(0)
+
+    async def _send_on(self, envelopes: Sequence[tuple[Envelope, float | None]]) -> None:
+        """Give events to the transport, and those that are due to whoever wants them."""
         now = [envelope for envelope, due in envelopes if due is None]
         for envelope, due in envelopes:
             if due is not None:
                 await self.transport.delay(envelope, due)
                 self._keep_delays()
         if now:
-            new = await self.transport.append(now)
-            before = self._published
+            accepted = await self._append(now)
             self._published += len(now)
-            self._accept_all([envelope for envelope, is_new in zip(now, new, strict=True) if is_new])
-            if not inside and before // _EMITS_PER_BREATH != self._published // _EMITS_PER_BREATH:
-                await asyncio.sleep(0)
+            self._accept_all(accepted)
+
+    async def _append(self, envelopes: Sequence[Envelope]) -> list[Envelope]:
+        """Append events, except those that are in the stream with their commit; return those that are not known yet."""
+        there = {one.id for one in envelopes if one.committed} if self._carries_outbox else ()
+        if not there:
+            new = await self.transport.append(envelopes)
+            return [envelope for envelope, is_new in zip(envelopes, new, strict=True) if is_new]
+        others = [envelope for envelope in envelopes if envelope.id not in there]
+        flags = iter(await self.transport.append(others) if others else ())
+        return [envelope for envelope in envelopes if envelope.id in there or next(flags)]
 
     def _refuse_too_many(self) -> None:
         if self._lines.pending > _BEYOND * self._capacity:

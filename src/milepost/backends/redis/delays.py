@@ -30,14 +30,25 @@ class Delays:
 
     async def delay(self, event: Published, due: float) -> None:
         """Keep an event until it is due."""
-        keys, number = self._places.keys, self._streams.partition(event.key)
-        id = to_bytes(event.id)
-        await self._places.client.ask_all(
-            [
-                Call(None, number, (), (b"HSET", keys.of(number, "x"), id, event.body)),
-                Call(None, number, (), (b"ZADD", keys.of(number, "y"), repr(float(due)), id)),
-            ]
-        )
+        number, id = self._streams.partition(event.key), to_bytes(event.id)
+        while True:
+            keys = self._places.keys
+            *_, generation = await self._places.client.ask_all(
+                [
+                    Call(None, number, (), (b"HSET", keys.of(number, "x"), id, event.body)),
+                    Call(None, number, (), (b"ZADD", keys.of(number, "y"), repr(float(due)), id)),
+                    self._generation_of(number),
+                ]
+            )
+            if not self._is_another(generation):
+                return
+
+    def _generation_of(self, number: int) -> Call:
+        return Call(None, number, (), (b"HGET", self._places.keys.state(number), b"generation"))
+
+    def _is_another(self, generation: bytes | None) -> bool:
+        """Whether everything was flushed since, and so nobody looks where we looked."""
+        return generation is not None and self._places.learn(generation)
 
     async def cancel(self, id: str) -> bool:
         """Forget a delayed event; return whether it was there."""
@@ -93,7 +104,9 @@ class Delays:
         """Return when the next delayed event is due."""
         keys, numbers = self._places.keys, range(self._places.keys.partitions)
         calls = [Call(None, n, (), (b"ZRANGE", keys.of(n, "y"), 0, 0, b"WITHSCORES")) for n in numbers]
-        replies = await self._places.client.ask_all(calls)
+        *replies, generation = await self._places.client.ask_all([*calls, self._generation_of(0)])
+        if self._is_another(generation):
+            return await self.next_due()
         return min((due for reply in replies for _, due in _scored(reply)), default=None)
 
 
