@@ -450,8 +450,8 @@ async def test_closing_that_is_cancelled_leaves_nothing_open(mongodb: MongoServe
         closing = asyncio.create_task(store.aclose())
         await asyncio.sleep(0.05)
         closing.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await closing
+        await asyncio.wait([closing])
+        assert closing.cancelled() or not leased, "nothing keeps it from closing where there is no lease to give back"
         proxy.speak()
         assert client is not None
         assert client._closed, "the driver would warn of a client that was never closed"
