@@ -248,3 +248,15 @@ async def test_what_waits_for_a_transport_is_carried_to_the_next(clock: ManualCl
     await bus.settle()
     assert sorted(heard) == ["first", "second"]
     await bus.aclose()
+
+
+async def test_the_former_transport_is_closed_with_the_bus(redis_server: ValkeyServer, clock: ManualClock) -> None:
+    """A bus that went on with another transport leaves no connection behind."""
+    former = RedisTransport("127.0.0.1", redis_server.port, key_prefix=f"changing{next(_prefixes)}")
+    bus = EventBus(former, clock=clock)
+    await bus.emit("x")
+    bus.use(MemoryTransport())
+    await bus.emit("x")
+    await bus.aclose()
+    with pytest.raises(BackendUnavailable, match="is not open"):
+        await former.append([])

@@ -120,6 +120,8 @@ class EventBus(Hearing, Consumers, Jobs, LookingBack):
         self._streams = ()
         self._starting = None
         self._former: list[tuple[Lines[Envelope | Again], Tasks]] = []
+        self._left: list[Transport] = []
+        """Transports that it went on from; their last handlers may need them until it is closed."""
         self.store: object = None
         """Where tracking has its outbox, which may be the transport's stream: the store, or a cache that decides."""
         self.offer: Callable[[], Transport] | None = None
@@ -176,6 +178,7 @@ class EventBus(Hearing, Consumers, Jobs, LookingBack):
             if self._immediate is not None:
                 carried += self._immediate.take_delayed()
             self._former.append((self._lines, self._tasks))
+            self._left.append(self.transport)
         else:
             carried += self._carried
         carried += [(one, None) for one in self._outgoing]
@@ -290,6 +293,8 @@ class EventBus(Hearing, Consumers, Jobs, LookingBack):
                     await lines.settle()
                 await self._lines.settle()
                 for consumer in self._consumers.values():
+                    consumer.stop_reading()  # all, before one of them is waited for
+                for consumer in self._consumers.values():
                     await consumer.drain()
                 if self._relay is not None:
                     with suppress(BackendUnavailable, OutboxFull):  # what waits is moved on by who opens it next
@@ -305,7 +310,9 @@ class EventBus(Hearing, Consumers, Jobs, LookingBack):
                 await consumer.aclose()
             for stream in self._streams:
                 stream.close()
-            await self.transport.aclose()
+            left, self._left = self._left, []
+            for transport in (self.transport, *left):
+                await transport.aclose()
 
     def refuse_from_handler(self, call: str) -> None:
         """Raise if the present task runs a handler: it would wait for itself.

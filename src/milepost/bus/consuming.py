@@ -174,9 +174,12 @@ class DurableConsumer:
         _ = self._tasks.spawn(self._keep_reading(), f"reading for {self.name}")
         _ = self._tasks.spawn(self._keep_acknowledging(), f"acknowledging for {self.name}")
 
-    async def drain(self) -> None:
-        """Read no more, and finish what was read."""
+    def stop_reading(self) -> None:
+        """Read no more."""
         self._stopping = True
+
+    async def drain(self) -> None:
+        """Finish what was read."""
         await self._lines.settle()
 
     async def aclose(self) -> None:
