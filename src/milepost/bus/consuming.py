@@ -260,6 +260,7 @@ class DurableConsumer:
         lapsed = (await self._transport.lapsed()).get(self.name, 0)
         if lapsed > self._lapsed:
             lost, self._lapsed = lapsed - self._lapsed, lapsed
+            _log.warning("the durable consumer %r was too far behind and has lost %d events", self.name, lost)
             payload = {"consumer": self.name, "lost": lost, "lost_in_all": lapsed}
             envelope = self._bus.envelope(EVENT_LAPSED, None, payload, {})
             envelope.id = derived_id(self.name, "", str(lapsed), EVENT_LAPSED)
