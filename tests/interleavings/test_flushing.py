@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import pytest
 from pymongo import AsyncMongoClient
 
-from milepost import CountTracker, TrackingManager
-from milepost.errors import BackendUnavailable
+from milepost import CountTracker, SQLiteDataStore, TrackingManager
+from milepost.data_stores.base import RecordChange
+from milepost.errors import BackendUnavailable, StoreUnavailable
 from tests.interleavings.setups import BEFORE_A_STORE, SetUp, progress_of
 from tests.servers.valkey import command
 
@@ -54,6 +56,39 @@ async def test_flush_amid_writers(setup: SetUp) -> None:
     async with setup.manager() as later:
         later.declare("*", CountTracker("n", 1_000_000))
         assert sorted([group async for group in later.groups()]) == sorted(GROUPS)
+
+
+class Overtaken(SQLiteDataStore):
+    """Saves after something else has happened; then fails once."""
+
+    def __init__(self, path: Path, first: Callable[[], object]) -> None:
+        super().__init__(path, synchronous="OFF")
+        self._first = first
+        self._saves = 0
+
+    async def save(self, changes: Sequence[RecordChange]) -> None:
+        self._saves += 1
+        if self._saves == 1:
+            await self._first()  # type: ignore[misc]
+        elif self._saves == 2:
+            raise StoreUnavailable("not now")
+        await super().save(changes)
+
+
+@pytest.mark.parametrize("setup", ["redis+sqlite"], indirect=True)
+async def test_what_was_saved_too_late_is_taken_back_however_long_that_takes(setup: SetUp, tmp_path: Path) -> None:
+    """A save that a flush overtakes puts a group into the store again: it is removed, when the store can be reached."""
+    async with setup.manager() as other:
+        store = Overtaken(tmp_path / "t.db", lambda: other.flush(confirm=True))
+        async with setup.manager(data_store=store) as manager:
+            await manager.add_tracker("g", CountTracker("n", 10))
+            await manager.track("g", {})
+            with pytest.raises(StoreUnavailable, match="not now"):
+                await setup.save(manager)
+            await setup.save(manager)
+        assert [group async for group in other.groups()] == []
+    async with TrackingManager(data_store=SQLiteDataStore(tmp_path / "t.db")) as alone:
+        assert [group async for group in alone.groups()] == []
 
 
 async def _until(told: Mapping[str, list[int]], holds: object) -> None:

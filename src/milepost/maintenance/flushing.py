@@ -37,6 +37,8 @@ class Flusher:
         self._interval = interval
         self._alarm = Alarm(clock)
         self._one_at_a_time = asyncio.Lock()
+        self._late: list[RecordChange] = []
+        """What the store was told after everything had been flushed, and has to be taken back from it."""
         self.last_error: str | None = None
 
     async def run(self) -> None:
@@ -79,6 +81,7 @@ class Flusher:
             await self._cache.flush()  # what was read from the store between the two
 
     async def _flush(self) -> None:
+        await self._take_back()
         too_large: list[RecordChange] = []
         trouble: RecordTooLarge | None = None
         before = left = await self._cache.measure()
@@ -118,11 +121,15 @@ class Flusher:
             except BaseException:
                 await self._cache.not_saved([change for unsaved in (too_large, part, *parts) for change in unsaved])
                 raise
-            late = await self._cache.saved(part)
-            if late:
-                await self._store.save(late)
+            self._late += await self._cache.saved(part)
+            await self._take_back()
         if trouble is not None:
             raise _TooLarge(too_large, trouble)
+
+    async def _take_back(self) -> None:
+        if self._late:
+            await self._store.save(self._late)
+            self._late.clear()
 
 
 class _TooLarge(Exception):
