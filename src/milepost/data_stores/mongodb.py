@@ -28,7 +28,7 @@ from milepost.backends.mongodb.writer import Sending, Writer
 from milepost.data_stores.base import BaseDataStore, RecordChange, RelayedOutbox
 from milepost.errors import CommitUncertain, InvalidDefinition, StoreLeased, StoreUnavailable
 from milepost.lookups import RowIndex, RowIs, end_of
-from milepost.records import CacheMark, Commit, LoadedRecord, Outcome, Standing
+from milepost.records import CacheMark, Commit, LoadedRecord, Outcome, Standing, TooLarge, Undecided
 
 __all__ = ["MongoDBDataStore"]
 
@@ -301,8 +301,22 @@ class MongoDBDataStore(BaseDataStore, RowIndex, RelayedOutbox):
             if sending.open:
                 raise CommitUncertain(f"{error}; the change may or may not be there") from error
             raise
+        crowded = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, TooLarge)]
+        if crowded:
+            for n, outcome in zip(crowded, await self._with_room([commits[n] for n in crowded]), strict=True):
+                outcomes[n] = outcome
         await self._note_events(sum(len(commit.events) for commit in commits))
         return outcomes
+
+    async def _with_room(self, commits: Sequence[Commit]) -> Sequence[Outcome]:
+        """Decide commits once more for whose groups there was no room: events that waited there took some of it."""
+        sending = Sending()
+        try:
+            await self._relay()
+            return await self._connection.persist(lambda: self._decider.decide(commits, sending))
+        except StoreUnavailable as error:  # the others of the batch are decided
+            uncertain = CommitUncertain(f"{error}; the change may or may not be there")
+            return [Undecided(uncertain if sending.open else error)] * len(commits)
 
     async def mark_cache(self, mark: CacheMark) -> None:
         update = {"$max": mark._asdict()}
