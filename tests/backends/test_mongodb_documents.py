@@ -21,6 +21,7 @@ from milepost import (
     UndecodableError,
 )
 from milepost.backends.mongodb import writer
+from milepost.data_stores import mongodb
 from milepost.testing import ManualClock
 from tests.servers.mongodb import MongoServer
 
@@ -148,6 +149,7 @@ async def test_what_cannot_be_read_is_named_and_stays(database: Database) -> Non
 async def test_a_group_has_room_for_what_it_has(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trackers that do not fit are refused, saying so; what is there goes on moving, as do other groups."""
     monkeypatch.setattr(writer, "_FOR_MOVING", writer._LIMIT - 100_000)
+    monkeypatch.setattr(mongodb, "_RELAY_AFTER", 3600)  # events stay in their groups, unless room is needed
     async with database.manager() as manager:
         await manager.add_trackers("full", [CountTracker(name=f"a{n}", target=5) for n in range(300)])
         refused, other, moved = await asyncio.gather(
@@ -163,7 +165,6 @@ async def test_a_group_has_room_for_what_it_has(database: Database, monkeypatch:
         assert not isinstance(moved, BaseException)
         assert len((await manager.track("full", {})).dirtied) == 300
         assert len(await manager.get_trackers("full")) == 300
-        manager.data_store._wake = asyncio.Event()  # type: ignore[attr-defined]  # events stay in their groups for now
         await manager.remove_tracker("full", [f"a{n}" for n in range(200)])
         await manager.add_trackers("full", [CountTracker(name=f"b{n}", target=5) for n in range(100)])
     async with database.manager() as manager:
