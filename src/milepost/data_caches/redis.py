@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from milepost._clock import Clock, SystemClock
 from milepost._patterns import has_wildcard
+from milepost.backends.checks import check_prefix, check_seconds, check_whole
 from milepost.backends.redis.calls import Notes, RecordCalls
 from milepost.backends.redis.client import RedisClient
 from milepost.backends.redis.deciding import Decider
@@ -83,15 +84,14 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
         allow_eviction: bool = False,
         **settings: Any,
     ) -> None:
-        if not isinstance(key_prefix, str) or not key_prefix or set("{}") & set(key_prefix):
-            raise InvalidDefinition(f"key_prefix must be a text without braces, got {key_prefix!r}")
-        _check_whole("partitions", partitions, 1, _MOST_PARTITIONS)
-        _check_whole("outbox_size", outbox_size, 0, 1 << 31)
-        _check_whole("max_backlog", max_backlog, 1, 1 << 53)
-        _check_seconds("timeout", timeout)
-        _check_seconds("patience", patience)
+        check_prefix(key_prefix)
+        check_whole("partitions", partitions, 1, _MOST_PARTITIONS)
+        check_whole("outbox_size", outbox_size, 0, 1 << 31)
+        check_whole("max_backlog", max_backlog, 1, 1 << 53)
+        check_seconds("timeout", timeout)
+        check_seconds("patience", patience)
         if idle is not None:
-            _check_seconds("idle", idle)
+            check_seconds("idle", idle)
         if not isinstance(allow_eviction, bool):
             raise InvalidDefinition(f"allow_eviction must be True or False, got {allow_eviction!r}")
         if client is not None and settings:
@@ -393,13 +393,3 @@ class RedisDataCache(LeadingCache, MendingCache, PostingAuthority):
     async def let_go(self) -> None:
         if self.idle is not None:
             await self._led().evict_in_turn(self.idle)
-
-
-def _check_whole(name: str, value: Any, least: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InvalidDefinition(f"{name} must be a whole number from {least} to {most}, got {value!r}")
-
-
-def _check_seconds(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise InvalidDefinition(f"{name} must be a number of seconds greater than 0, got {value!r}")

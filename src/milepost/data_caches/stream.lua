@@ -171,3 +171,18 @@ end
 local function wake(tag)
   redis.pcall('PUBLISH', match(tag, '^{(.*):%d+%.%d+}$') .. ':news', 'events')
 end
+
+-- Do both for all streams that were appended to, by their tags. Return who lapsed.
+local function keep_all(touched, size)
+  local lapses = {}
+  for _, stream in pairs(touched) do
+    for _, item in ipairs(keep(stream, size)) do
+      lapses[#lapses + 1] = item
+    end
+  end
+  local tag = next(touched)
+  if tag then
+    wake(tag)
+  end
+  return lapses
+end

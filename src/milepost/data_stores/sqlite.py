@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import anyio.to_thread
 
 from milepost._clock import Clock, SystemClock
 from milepost._patterns import has_wildcard, pattern_to_regex
+from milepost.backends.checks import check_seconds
 from milepost.backends.sqlite import finding, following, reading, writing
 from milepost.backends.sqlite.client import SQLiteClient
 from milepost.backends.sqlite.deciding import Decider
@@ -65,8 +65,8 @@ class SQLiteDataStore(BaseDataStore, RowIndex, RelayedOutbox):
         if isinstance(outbox_size, bool) or not isinstance(outbox_size, int) or outbox_size < 0:
             raise InvalidDefinition(f"outbox_size must be a whole number of at least 0, got {outbox_size!r}")
         if outbox_age is not None:
-            _check_seconds("outbox_age", outbox_age)
-        _check_seconds("timeout", timeout)
+            check_seconds("outbox_age", outbox_age)
+        check_seconds("timeout", timeout)
         self.path = os.fspath(path)
         self._client = SQLiteClient(self.path, synchronous, timeout)
         self._lease = FileLease(self.path)
@@ -193,8 +193,3 @@ class SQLiteDataStore(BaseDataStore, RowIndex, RelayedOutbox):
 
     async def save(self, changes: Sequence[RecordChange]) -> None:
         await self._client.write(lambda connection: following.save(connection, changes, self._outbox))
-
-
-def _check_seconds(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise InvalidDefinition(f"{name} must be a number of seconds greater than 0, got {value!r}")

@@ -29,7 +29,7 @@ for key, appended in pairs(more) do
 end
 
 local now = ARGV[2] == '-' and microseconds() or tonumber(ARGV[2])
-local flags, met, touched, lapses = {}, {}, {}, {}
+local flags, met, touched = {}, {}, {}
 for n = 6, 5 + 4 * number, 4 do
   local stream = stream_of(tag_of(KEYS[tonumber(ARGV[n])]), generation)
   local moment, id = now + ARGV[n + 1], ARGV[n + 2]
@@ -43,13 +43,4 @@ for n = 6, 5 + 4 * number, 4 do
   end
   met[id] = true
 end
-for tag, stream in pairs(touched) do
-  for _, item in ipairs(keep(stream, size)) do
-    lapses[#lapses + 1] = item
-  end
-end
-local tag = next(touched)
-if tag then
-  wake(tag)
-end
-return { table.concat(flags), unpack(lapses) }
+return { table.concat(flags), unpack(keep_all(touched, size)) }

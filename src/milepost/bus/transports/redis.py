@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Self
 
 from milepost._clock import Clock, SystemClock
 from milepost._patterns import pattern_to_regex
+from milepost.backends.checks import check_prefix, check_whole
 from milepost.backends.redis.consumers import Shares
 from milepost.backends.redis.delays import Delays
 from milepost.backends.redis.jobs import FailedRows
@@ -80,12 +81,11 @@ class RedisTransport(RedisWork):
         allow_eviction: bool = False,
         **settings: Any,
     ) -> None:
-        if not isinstance(key_prefix, str) or not key_prefix or set("{}") & set(key_prefix):
-            raise InvalidDefinition(f"key_prefix must be a text without braces, got {key_prefix!r}")
+        check_prefix(key_prefix)
         if partitions is not None:
-            _check_whole("partitions", partitions, _MOST_PARTITIONS)
+            check_whole("partitions", partitions, 1, _MOST_PARTITIONS)
             self.partitions = partitions
-        _check_whole("size", size, 1 << 31)
+        check_whole("size", size, 1, 1 << 31)
         for name, value in (("timeout", timeout), ("patience", patience)):
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 raise InvalidDefinition(f"{name} must be a number of seconds greater than 0, got {value!r}")
@@ -257,11 +257,6 @@ class RedisTransport(RedisWork):
     async def flush(self) -> None:
         await self._streams.clear()
         await self._opened().failed.clear()
-
-
-def _check_whole(name: str, value: Any, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise InvalidDefinition(f"{name} must be a whole number from 1 to {most}, got {value!r}")
 
 
 def _published(envelope: Envelope) -> Published:

@@ -33,7 +33,7 @@ table.sort(due, function(one, other)
   return one.at < other.at or (one.at == other.at and one.id < other.id)
 end)
 
-local moved, touched, lapses = {}, {}, {}
+local moved, touched = {}, {}
 for n, delayed in ipairs(due) do
   local stream, id = delayed.stream, delayed.id
   local text = redis.call('HGET', stream.tag .. 'x' .. generation, id)
@@ -46,13 +46,4 @@ for n, delayed in ipairs(due) do
     moved[#moved + 1] = text
   end
 end
-for _, stream in pairs(touched) do
-  for _, item in ipairs(keep(stream, size)) do
-    lapses[#lapses + 1] = item
-  end
-end
-local tag = next(touched)
-if tag then
-  wake(tag)
-end
-return { 'm', moved, lapses }
+return { 'm', moved, keep_all(touched, size) }
