@@ -30,7 +30,6 @@
 
 local WHOLE = 1000 -- with more rows than this, a record is not read in one step
 
-local COMMITTED = string.rep('\0', 8) -- stands for no call of the bus, where it says who published an id
 local wrote, events_added = false, 0
 
 -- Whether a commit id is among those remembered; and where it is not, whether it is certain that it was not applied.
@@ -113,7 +112,7 @@ local function append_events(tag, commit)
       id, text = sub(text, from, from + length - 1), sub(text, from + length)
     end
     local at = moment + n - commit.events -- all partitions together are in the order of commits
-    if not id or redis.call('HSETNX', stream.ids, id, COMMITTED .. next_position(stream, at)) == 1 then
+    if not id or redis.call('HSETNX', stream.ids, id, NOBODY .. next_position(stream, at)) == 1 then
       append(stream, at, text, id)
     end
   end

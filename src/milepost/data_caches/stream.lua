@@ -16,6 +16,7 @@
 
 local TRIMMED = 1000    -- how many entries go at once, so that nobody waits for long
 local SLACK = 10        -- a tenth more than what is kept may be there; a tenth of the largest lag is lost at once
+local NOBODY = string.rep('\0', 8) -- stands for no call of the bus, where it says who published an id
 
 local function text_of(number)
   return string.format('%.0f', number)

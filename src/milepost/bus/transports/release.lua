@@ -39,7 +39,7 @@ for n, delayed in ipairs(due) do
   local text = redis.call('HGET', stream.tag .. 'x' .. generation, id)
   redis.call('ZREM', stream.tag .. 'y' .. generation, id)
   redis.call('HDEL', stream.tag .. 'x' .. generation, id)
-  if text and redis.call('HSETNX', stream.ids, id, '--------' .. next_position(stream, now + n)) == 1 then
+  if text and redis.call('HSETNX', stream.ids, id, NOBODY .. next_position(stream, now + n)) == 1 then
     append(stream, now + n, text, id)
     touched[stream.tag] = stream
     moved[#moved + 1] = delayed.text_of_due
