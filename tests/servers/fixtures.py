@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import pytest
 
@@ -23,6 +25,31 @@ def started(server: MongoServer) -> MongoServer:
             pytest.fail(str(error))
         pytest.skip(str(error))
     return server
+
+
+class Startable(Protocol):
+    """A server of the tests."""
+
+    def start(self) -> None:
+        """Start it."""
+        ...
+
+    def stop(self) -> None:
+        """Stop it."""
+        ...
+
+
+S = TypeVar("S", bound=Startable)
+
+
+@contextmanager
+def running(server: S) -> Iterator[S]:
+    """Start a server, and stop it in the end, also where it did not come up."""
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -51,64 +78,40 @@ def own_mongodb(tmp_path: Path) -> Iterator[MongoServer]:
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
     """A Redis server that keeps nothing on disk."""
-    server = ValkeyServer(tmp_path_factory.mktemp("redis"))
-    try:
-        server.start()
+    with running(ValkeyServer(tmp_path_factory.mktemp("redis"))) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")
 def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyCluster]:
     """A Redis cluster of three nodes."""
-    cluster = ValkeyCluster(tmp_path_factory.mktemp("cluster"))
-    try:
-        cluster.start()
+    with running(ValkeyCluster(tmp_path_factory.mktemp("cluster"))) as cluster:
         yield cluster
-    finally:
-        cluster.stop()
 
 
 @pytest.fixture(scope="session")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """A NATS server that tests share; each takes streams and subjects of its own."""
-    server = NatsServer(tmp_path_factory.mktemp("nats"))
-    try:
-        server.start()
+    with running(NatsServer(tmp_path_factory.mktemp("nats"))) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
 def own_nats(tmp_path: Path) -> Iterator[NatsServer]:
     """A NATS server of the test's own, which it may stop, kill and start again."""
-    server = NatsServer(tmp_path / "nats")
-    try:
-        server.start()
+    with running(NatsServer(tmp_path / "nats")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")
 def redis_sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeySentinels]:
     """A Redis server with a replica, under three sentinels."""
-    sentinels = ValkeySentinels(tmp_path_factory.mktemp("sentinels"), replicas=1)
-    try:
-        sentinels.start()
+    with running(ValkeySentinels(tmp_path_factory.mktemp("sentinels"), replicas=1)) as sentinels:
         yield sentinels
-    finally:
-        sentinels.stop()
 
 
 @pytest.fixture
 def own_sentinels(tmp_path: Path) -> Iterator[ValkeySentinels]:
     """A Redis server with two replicas, under three sentinels, which the test may kill."""
-    sentinels = ValkeySentinels(tmp_path / "sentinels")
-    try:
-        sentinels.start()
+    with running(ValkeySentinels(tmp_path / "sentinels")) as sentinels:
         yield sentinels
-    finally:
-        sentinels.stop()
